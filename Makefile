@@ -1,0 +1,36 @@
+# Every target installs what it needs, once, into .venv. `make bench` is the main job.
+PYTHON ?= python3
+BIN := .venv/bin
+# Made after the installation, so that a broken one is tried again; older than pyproject.toml means install again.
+INSTALLED := .venv/.installed
+
+.PHONY: bench test lint fix types check-reports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmark run --strategies all --datasets all --scale tiny --output reports/local
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+# The published tables are what their records give. Figures are left out: their bytes change with matplotlib.
+check-reports: $(INSTALLED)
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	cp -r reports/tiny/results "$$copy" && \
+	$(BIN)/python -m benchmark report "$$copy" && \
+	diff -r --exclude=results --exclude=figures reports/tiny "$$copy"
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,67 @@
+"""donutbench: which compression of a document-understanding model is worth using, with evidence.
+
+A plugin imports from here and from nowhere else in `benchmark`. Names that lead to torch are loaded on first
+use, so that ``import benchmark`` stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.hookspecs import hookimpl
+from benchmark.scales import Scale
+from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Page, Split, Strategy
+
+if TYPE_CHECKING:
+    from benchmark.models.checkpoint import load_checkpoint
+    from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.objectives import CrossEntropy, LogitDistillation
+    from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
+    from benchmark.runner import RunConfig, run
+
+__all__ = [
+    "SPLITS",
+    "CrossEntropy",
+    "Dataset",
+    "Document",
+    "FixedMask",
+    "Glyph",
+    "Json",
+    "LogitDistillation",
+    "Page",
+    "RunConfig",
+    "Scale",
+    "Split",
+    "Strategy",
+    "UserError",
+    "hookimpl",
+    "load_checkpoint",
+    "magnitude_pruned",
+    "random_pruned",
+    "reference",
+    "run",
+]
+
+_LAZY = {
+    "CrossEntropy": "benchmark.parts.objectives",
+    "FixedMask": "benchmark.parts.constraints",
+    "LogitDistillation": "benchmark.parts.objectives",
+    "RunConfig": "benchmark.runner",
+    "load_checkpoint": "benchmark.models.checkpoint",
+    "magnitude_pruned": "benchmark.parts.starts",
+    "random_pruned": "benchmark.parts.starts",
+    "reference": "benchmark.parts.starts",
+    "run": "benchmark.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,53 @@
+"""The command line: parses, calls and prints. One file a command.
+
+A command imports what it calls inside its function, so that ``--help`` and ``list`` load no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from benchmark.cli import evaluate, generate, listing, predict, pretrain, report, run
+from benchmark.errors import UserError
+
+# New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Which compression of a document-understanding model is worth using?",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("list")(listing.list_plugins)
+app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("generate")(generate.generate)
+app.command("pretrain")(pretrain.pretrain)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 good, 1 some cell failed, 2 wrong use, 130 interrupted."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except _USAGE_ERROR as error:
+        return _complain(f"{error.format_message()} See --help.")
+    except (UserError, OSError) as error:
+        return _complain(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _complain("interrupted")
+    return code or 0
+
+
+def _complain(message: str) -> int:
+    print("donutbench:", " ".join(message.split()), file=sys.stderr)
+    return 2

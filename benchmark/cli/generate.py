@@ -1,0 +1,28 @@
+"""``generate``: a data set as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import PluginOption, ScaleOption, find_dataset, find_scale
+
+
+def generate(
+    dataset: Annotated[str, typer.Argument()],
+    target: Annotated[Path, typer.Argument(help="A folder that is new or empty.")],
+    documents: Annotated[int, typer.Option(min=1, help="Training documents; other splits get a tenth.")],
+    scale: ScaleOption = "tiny",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    plugin: PluginOption = None,
+) -> None:
+    """Write a data set in Donut's folder format."""
+    sizes = find_scale(scale)
+    chosen = find_dataset(dataset, plugin)
+
+    from benchmark.generate import write_folder
+
+    write_folder(chosen, sizes, target, documents, seed)
+    typer.echo(f"see {target}")

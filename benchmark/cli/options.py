@@ -1,0 +1,31 @@
+"""Options that several commands share, and how their values are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.scales import SCALES, Scale
+from benchmark.types import Dataset
+
+DEVICES = ("auto", "cpu", "cuda")
+
+ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]
+DeviceOption = Annotated[str, typer.Option(help=f"Where models run: {', '.join(DEVICES)}.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Read only the first N test documents.")]
+PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with hooks.")]
+CheckpointArgument = Annotated[str, typer.Argument(help="A folder or a hub id.")]
+DirArgument = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)]
+
+
+def find_scale(name: str) -> Scale:
+    return SCALES[check_known("scale", name, SCALES)]
+
+
+def find_dataset(name: str, plugins: Sequence[Path] | None) -> Dataset:
+    datasets = load_plugins(plugins or ()).datasets
+    return datasets[check_known("dataset", name, datasets)].item

@@ -1,0 +1,26 @@
+"""``predict``: what a model reads from a document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import DEVICES, CheckpointArgument, DeviceOption
+from benchmark.plugin_manager import check_known
+
+
+def predict(
+    checkpoint: CheckpointArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
+    device: DeviceOption = "auto",
+) -> None:
+    """Print the JSON that a checkpoint reads from each image, one line an image."""
+    check_known("device", device, DEVICES)
+
+    from benchmark.evaluate import predict_images
+
+    for prediction in predict_images(checkpoint, images, device):
+        typer.echo(json.dumps(prediction, ensure_ascii=False))

@@ -1,0 +1,34 @@
+"""``pretrain``: the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import benchmark
+from benchmark.cli.options import ScaleOption, find_scale
+from benchmark.errors import UserError
+from benchmark.plugin_manager import load_plugins
+
+ZOO = Path(benchmark.__file__).parent / "zoo"
+UNFINISHED = Path("reports/local/pretrain")
+
+
+def pretrain(
+    scale: ScaleOption,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the checkpoints go; else the package's zoo/SCALE.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Make only this checkpoint.")] = None,
+) -> None:
+    """Train the reference checkpoints of a scale on the embedded data; goes on where it stopped."""
+    sizes = find_scale(scale)
+    datasets = [entry.item for entry in load_plugins().datasets.values() if entry.item.embedded]
+    if not datasets:
+        raise UserError("no embedded dataset is registered: install donutbench")
+
+    from benchmark.pretrain import pretrain as train
+
+    train(sizes, datasets, output or ZOO / scale, UNFINISHED / scale, only or ())

@@ -1,0 +1,95 @@
+"""``run``: the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.options import DEVICES, DeviceOption, LimitOption, PluginOption, ScaleOption
+from benchmark.errors import UserError
+from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.scales import SCALES
+
+if TYPE_CHECKING:
+    from benchmark.results import Record
+
+BUDGETS = ("quick", "full")
+EXECUTORS = ("local",)
+
+NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
+
+
+def run(
+    strategies: NamesOption = "all",
+    datasets: NamesOption = "all",
+    scale: ScaleOption = "tiny",
+    budget: Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")] = "quick",
+    seeds: Annotated[str, typer.Option(help="Whole numbers joined by commas.")] = "0",
+    output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
+    plugin: PluginOption = None,
+    executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
+    device: DeviceOption = "auto",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
+    limit: LimitOption = None,
+) -> int:
+    """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
+    check_known("scale", scale, SCALES)
+    check_known("budget", budget, BUDGETS)
+    check_known("executor", executor, EXECUTORS)
+    check_known("device", device, DEVICES)
+    plugins = tuple(plugin or ())
+    registry = load_plugins(plugins)
+    # All of this is told before the seconds that torch takes to load.
+    chosen_strategies = registry.select("strategy", strategies)
+    chosen_datasets = registry.select("dataset", datasets)
+    chosen_seeds = parse_seeds(seeds)
+    options = parse_settings(settings or ())
+
+    from benchmark.report import write_report
+    from benchmark.runner import RunConfig
+    from benchmark.runner import run as run_cells
+
+    config = RunConfig(
+        strategies=chosen_strategies,
+        datasets=chosen_datasets,
+        scale=scale,
+        budget=budget,
+        seeds=chosen_seeds,
+        output=output,
+        plugins=plugins,
+        device=device,
+        limit=limit,
+        options=options,
+    )
+    records = run_cells(config)
+    write_report(output)
+    typer.echo(f"see {output / 'leaderboard.md'}")
+    return _tell_failures(records)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    seeds = [seed.strip() for seed in text.split(",")]
+    if not all(seed.isdecimal() for seed in seeds):
+        raise UserError(f"--seeds {text!r} is not a list of whole numbers joined by commas")
+    return tuple(dict.fromkeys(int(seed) for seed in seeds))
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+    options = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not key or not equals:
+            raise UserError(f"--set {setting!r} is not key=value")
+        options[key] = value
+    return options
+
+
+def _tell_failures(records: Sequence[Record]) -> int:
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        place = f"{record.strategy} on {record.dataset}, seed {record.seed}"
+        typer.echo(f"donutbench: {place}, failed: {record.error}", err=True)
+    return 1 if failed else 0

@@ -1,0 +1,47 @@
+"""Writes a data set in Donut's folder format, which Hugging Face `datasets` loads with ``imagefolder``.
+
+The format (github.com/clovaai/donut, "For Datasets"): a folder a split with images and ``metadata.jsonl``, of
+which a line is ``{"file_name": ..., "ground_truth": "{\"gt_parse\": ...}"}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from benchmark.errors import UserError
+from benchmark.scales import Scale
+from benchmark.types import SPLITS, Dataset, Document
+
+
+def write_folder(dataset: Dataset, scale: Scale, target: Path, documents: int, seed: int) -> None:
+    """Write `documents` training documents to `target`, and a tenth of that, at least 1, for other splits.
+
+    The folder appears whole or not at all. Raises `UserError` if `target` is there already and is not an
+    empty folder, or if `documents` is not positive.
+    """
+    if documents < 1:
+        raise UserError(f"cannot generate {documents} documents: at least 1")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} exists and is not an empty folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as parts:
+        whole = Path(parts) / "whole"
+        for split in SPLITS:
+            count = documents if split == "train" else max(1, documents // 10)
+            _write_split(whole / split, dataset.open(scale, split, seed, count))
+        whole.replace(target)
+
+
+def _write_split(folder: Path, documents: Sequence[Document]) -> None:
+    folder.mkdir(parents=True)
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
+        for index, document in enumerate(documents):
+            name = f"{index:06d}.png"
+            Image.fromarray(document.page).save(folder / name)
+            truth = json.dumps({"gt_parse": document.ground_truth}, ensure_ascii=False)
+            metadata.write(json.dumps({"file_name": name, "ground_truth": truth}, ensure_ascii=False) + "\n")

@@ -1,0 +1,134 @@
+"""Linear centred kernel alignment (CKA): how alike two layers represent the same examples.
+
+Kornblith et al. 2019. Two forms. The paper's (DONUT-hole, Eq. 1-2) is biased: it reads well above 0 on
+independent features once there are more features than examples, so print it beside `null_floor`. The debiased
+form takes the unbiased HSIC of Song et al. (2012), as in Nguyen et al. (2021), and is about 0 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def linear_cka(x: ArrayLike, y: ArrayLike, debiased: bool = False) -> float:
+    """CKA of `x` (examples, d1) and `y` (examples, d2), row i being example i in both.
+
+    In [0, 1], or [-1, 1] if debiased; 0 if either tells no example from the others (constant features).
+    Raises `ValueError` as `cka_matrix`.
+    """
+    return float(cka_matrix([x], [y], debiased)[0, 0])
+
+
+def cka_matrix(xs: Sequence[ArrayLike], ys: Sequence[ArrayLike], debiased: bool = False) -> Matrix:
+    """CKA of each layer of `xs` with each of `ys`: (len(xs), len(ys)). A layer is (examples, its width).
+
+    Raises `ValueError` unless there are layers, all matrices of the same examples, at least 2 (4 if
+    debiased), with finite features.
+    """
+    left, right = unit_grams(xs, debiased), unit_grams(ys, debiased)
+    if left.shape[1] != right.shape[1]:
+        counts = [len(np.asarray(layers[0])) for layers in (xs, ys)]
+        raise ValueError(f"CKA compares the same examples, got {counts}")
+    return np.clip(left @ right.T, -1.0, 1.0)
+
+
+def unit_grams(layers: Sequence[ArrayLike], debiased: bool = False) -> Matrix:
+    """The centred Gram matrix of each layer as a vector of length 1: (layers, examples ** 2), fp64.
+
+    The product of two such vectors is their layers' CKA, so keep the teacher's for all students.
+    Raises `ValueError` as `cka_matrix`.
+    """
+    grams = [_unit_gram(_checked(layer, at_least=4 if debiased else 2), debiased) for layer in layers]
+    if not grams:
+        raise ValueError("CKA of no layers")
+    if len({len(gram) for gram in grams}) > 1:
+        counts = [len(np.asarray(layer)) for layer in layers]
+        raise ValueError(f"CKA compares the same examples, got {counts}")
+    return np.stack(grams)
+
+
+def null_floor(
+    m: int, d_x: int, d_y: int | None = None, *, debiased: bool = False, draws: int = 4, seed: int = 0
+) -> float:
+    """What CKA reads when there is nothing to find: its mean over `draws` of independent Gaussian features.
+
+    `m` examples; `d_x` and `d_y` features (the same number if `d_y` is None).
+    """
+    generator = np.random.default_rng(seed)
+    width = d_x if d_y is None else d_y
+    values = [
+        linear_cka(generator.standard_normal((m, d_x)), generator.standard_normal((m, width)), debiased)
+        for _ in range(draws)
+    ]
+    return float(np.mean(values))
+
+
+def global_cka(
+    matrix: Matrix, encoder_layers: int, student_decoder_layers: int, teacher_decoder_layers: int
+) -> float:
+    """The mean similarity of corresponding layers, from the matrix (student layers, teacher layers).
+
+    Both list the encoder's layers first. Encoder layers correspond at equal index, and so do decoder layers
+    at equal depth. Otherwise each layer of the shallower decoder corresponds to a run of the deeper one's: 2
+    to 4 layers gives student layer j the teacher's 2j and 2j + 1. The paper (sec. 3.2) says only that 'the
+    similarity of a network layer is summed with the corresponding layer'; here the sum is divided by the
+    number of pairs.
+    Raises `ValueError` if a decoder has no layer or the matrix another shape.
+    """
+    if min(student_decoder_layers, teacher_decoder_layers) < 1:
+        raise ValueError("global CKA takes decoders of at least one layer")
+    values = np.asarray(matrix, dtype=np.float64)
+    shape = (encoder_layers + student_decoder_layers, encoder_layers + teacher_decoder_layers)
+    if values.shape != shape:
+        raise ValueError(f"layerwise CKA has shape {values.shape}, but the models have {shape} layers")
+    pairs = [(layer, layer) for layer in range(encoder_layers)]
+    depth = max(student_decoder_layers, teacher_decoder_layers)
+    for index in range(depth):
+        student, teacher = index * student_decoder_layers // depth, index * teacher_decoder_layers // depth
+        pairs.append((encoder_layers + student, encoder_layers + teacher))
+    rows, columns = zip(*pairs, strict=True)
+    return float(values[rows, columns].mean())
+
+
+def _checked(layer: ArrayLike, at_least: int) -> Matrix:
+    x = np.asarray(layer, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise ValueError(f"CKA takes (examples, features), got shape {x.shape}")
+    if len(x) < at_least:
+        raise ValueError(f"this form of CKA takes at least {at_least} examples, got {len(x)}")
+    if not np.isfinite(x).all():
+        raise ValueError("CKA of features that are not finite")
+    return x
+
+
+def _unit_gram(x: Matrix, debiased: bool) -> Matrix:
+    # First off with what all rows share: subtracting a row is exact where a mean of large offsets is not.
+    x = x - x[0]
+    largest = np.abs(x).max()
+    if largest == 0:
+        return np.zeros(len(x) ** 2)
+    x /= largest  # CKA does not see the scale, but squares of very small or large features would not survive
+    x -= x.mean(axis=0)
+    gram = x @ x.T
+    size = np.linalg.norm(gram)
+    if debiased:
+        gram = _u_centred(gram)
+    # The HSICs' factors (m - 1) ** 2 and m (m - 3) cancel.
+    norm = np.linalg.norm(gram)
+    # U-centring leaves nothing but rounding of examples that are all equally far apart.
+    return gram.ravel() / norm if norm > 1e-12 * size else np.zeros(gram.size)
+
+
+def _u_centred(gram: Matrix) -> Matrix:
+    """U-centring (Szekely and Rizzo 2014): the product of two such is the unbiased HSIC times m (m - 3)."""
+    m = len(gram)
+    np.fill_diagonal(gram, 0.0)
+    sums = gram.sum(axis=0)
+    gram = gram - (sums[:, None] + sums[None, :]) / (m - 2) + sums.sum() / ((m - 1) * (m - 2))
+    np.fill_diagonal(gram, 0.0)
+    return gram

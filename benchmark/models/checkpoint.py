@@ -1,0 +1,101 @@
+"""Checkpoints: a folder with safetensors weights, a config and a processor. Nothing is unpickled or executed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import DonutProcessor, VisionEncoderDecoderConfig
+from transformers.utils import logging
+
+from benchmark.errors import UserError
+from benchmark.models.donut import Donut
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model and the processor that it was trained with."""
+
+    model: Donut
+    processor: DonutProcessor
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a Donut folder in float32. `UserError` if something in it is missing or broken."""
+    return Checkpoint(load_model(path), load_processor(path))
+
+
+def load_model(path: str | Path) -> Donut:
+    folder = Path(path)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}")
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
+        model: Donut = Donut.from_pretrained(
+            str(folder), config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+    return model.eval()
+
+
+def load_processor(path: str | Path) -> DonutProcessor:
+    """The processor of a folder; the checkpoints of a zoo share the one beside them."""
+    folder = Path(path)
+    for place in (folder, folder.parent, folder.parent.parent):
+        if (place / "tokenizer.json").is_file():
+            try:
+                processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
+                return processor
+            except (OSError, ValueError, KeyError) as error:
+                raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
+    raise UserError(f"{folder} is no checkpoint: it has no tokenizer.json")
+
+
+def save_model(model: Donut, folder: Path, half: bool = False) -> None:
+    """Write weights and config, the folder appearing only when it is whole. `half` stores float16."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        part.mkdir(parents=True)
+        dtype = torch.float16 if half else torch.float32
+        state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in _state(model).items()}
+        model.save_pretrained(str(part), state_dict=state)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise UserError(f"cannot write the checkpoint {folder}: {error.strerror or error}") from error
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _state(model: Donut) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def fingerprint(model: Donut) -> str:
+    """A hash of the weights, the same wherever and whenever they are loaded."""
+    digest = hashlib.sha256()
+    for name, value in sorted(_state(model).items()):
+        digest.update(name.encode())
+        digest.update(value.float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,117 @@
+"""Donut as a `transformers` model, with what the smaller scales and DONUT-small need between encoder and decoder.
+
+A published Donut checkpoint has no bridge and loads here unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    DonutSwinConfig,
+    DonutSwinModel,
+    MBartConfig,
+    MBartForCausalLM,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+)
+
+from benchmark.scales import Architecture, Scale
+
+
+class Adapter(nn.Module):
+    """The paper's adapter bottleneck (section 2.2, after Houlsby et al. 2019): down, GELU, up, residual."""
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """(documents, cells, width) -> the same shape."""
+        adapted: torch.Tensor = cells + self.up(nn.functional.gelu(self.down(cells)))
+        return adapted
+
+
+class Bridge(nn.Module):
+    """Encoder output -> decoder memory: a final norm, the row and column of each cell, and the adapter, if any.
+
+    A Swin of few layers hardly knows where on the page a cell lies, and its residual stream leaves it without a norm;
+    `use_absolute_embeddings` of DonutSwin is off by one position and cannot be used.
+    """
+
+    def __init__(self, width: int, rows: int, columns: int, bottleneck: int | None) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.rows = nn.Parameter(torch.randn(rows, 1, width) * 0.5)
+        self.columns = nn.Parameter(torch.randn(1, columns, width) * 0.5)
+        self.adapter = Adapter(width, bottleneck) if bottleneck else None
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """(documents, rows * columns, width) -> the same shape."""
+        placed: torch.Tensor = self.norm(cells) + (self.rows + self.columns).flatten(0, 1)
+        return placed if self.adapter is None else self.adapter(placed)
+
+
+class DonutEncoder(DonutSwinModel):
+    """A DonutSwin; with `config.bridge` its output has passed the bridge."""
+
+    def __init__(self, config: DonutSwinConfig) -> None:
+        super().__init__(config, add_pooling_layer=False)
+        options: dict[str, Any] | None = getattr(config, "bridge", None)
+        self.bridge = Bridge(config.hidden_size, **options) if options else None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """See `DonutSwinModel.forward`."""
+        output = super().forward(*args, **{**kwargs, "return_dict": True})
+        if self.bridge is not None:
+            output.last_hidden_state = self.bridge(output.last_hidden_state)
+        return output
+
+
+class Donut(VisionEncoderDecoderModel):
+    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`."""
+
+    def __init__(self, config: VisionEncoderDecoderConfig) -> None:
+        super().__init__(config, encoder=DonutEncoder(config.encoder), decoder=MBartForCausalLM(config.decoder))
+
+
+def build(scale: Scale, architecture: Architecture, vocabulary: int, seed: int) -> Donut:
+    """A freshly initialised Donut of these sizes, for `vocabulary` tokens."""
+    torch.manual_seed(seed)
+    return Donut(configuration(scale, architecture, vocabulary))
+
+
+def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> VisionEncoderDecoderConfig:
+    encoder = DonutSwinConfig(
+        image_size=[scale.height, scale.width],
+        patch_size=scale.patch,
+        embed_dim=architecture.embed_dim,
+        depths=list(architecture.depths),
+        num_heads=list(architecture.encoder_heads),
+        window_size=scale.window,
+        drop_path_rate=0.0,
+        initializer_range=scale.initial_std,
+    )
+    if scale.bridge:
+        rows, columns = scale.grid
+        encoder.bridge = {"rows": rows, "columns": columns, "bottleneck": architecture.bottleneck}
+    decoder = MBartConfig(
+        vocab_size=vocabulary,
+        d_model=architecture.decoder_width,
+        decoder_layers=architecture.decoder_layers,
+        decoder_ffn_dim=architecture.decoder_ffn,
+        decoder_attention_heads=architecture.decoder_heads,
+        max_position_embeddings=scale.max_tokens,
+        init_std=scale.initial_std,
+        scale_embedding=True,
+        add_final_layer_norm=True,
+        is_decoder=True,
+        is_encoder_decoder=False,
+        add_cross_attention=True,
+        dropout=0.0,
+        forced_eos_token_id=None,
+    )
+    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)

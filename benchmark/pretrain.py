@@ -1,0 +1,186 @@
+"""Makes the zoo: the reference checkpoints of a scale, each with the recipe that made it.
+
+The order is that of the paper: upstream models learn to read, then copies of the teacher learn each task.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import DonutProcessor, PreTrainedModel
+
+from benchmark.errors import UserError
+from benchmark.metrics import ted_accuracy
+from benchmark.models.checkpoint import load_model, save_model
+from benchmark.models.donut import Donut, build
+from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_json, to_pixels
+from benchmark.predict import decode
+from benchmark.scales import Scale
+from benchmark.training.aids import CellReader, guided_attention, places_of
+from benchmark.training.pages import Pages, load_pages
+from benchmark.training.trainer import Batch, Collate, EverySteps, Plan, train
+from benchmark.types import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one checkpoint of the zoo is made.
+
+    `documents` distinct training documents are seen in `steps` batches. The first `encoder_share` of the steps
+    train the encoder alone to name the character in each cell; then both aids fade, to nothing after `aided_share`.
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    documents: int
+    steps: int
+    batch: int
+    learning_rate: float
+    start: str | None = None
+    encoder_share: float = 0.25
+    aided_share: float = 0.85
+    shift: int = 3
+    seed: int = 0
+
+
+def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
+    """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
+    teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=24_000, steps=2_800, batch=32, learning_rate=2e-2)
+    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=1_000, encoder_share=0.3)
+    small = replace(teacher, name="small", architecture="small", steps=1_600)
+    downstream = replace(
+        teacher, start="teacher", documents=6_400, steps=400, encoder_share=0.0, aided_share=0.5, learning_rate=1e-2
+    )
+    return teacher, none, small, *(replace(downstream, name=f"{task}/teacher", dataset=task) for task in tasks)
+
+
+class AidedReading:
+    """Cross-entropy on the tokens plus the two aids (`training.aids`), which fade out."""
+
+    def __init__(self, recipe: Recipe, scale: Scale, prompt: int, pad: int) -> None:
+        self._recipe = recipe
+        self._scale = scale
+        self._prompt = prompt
+        self._pad = pad
+        self._shifts = torch.Generator().manual_seed(recipe.seed)
+
+    def __call__(self, model: PreTrainedModel, batch: Batch, done: float) -> torch.Tensor:
+        pages, points = self._shifted(batch["pages"], batch["points"])
+        places = places_of(points, self._scale)
+        cells = model.encoder(pixel_values=to_pixels(pages)).last_hidden_state
+        reader: CellReader = model.cell_reader
+        if done < self._recipe.encoder_share:
+            return reader.loss(cells, batch["labels"], places)
+        aid = max(0.0, 1 - (done - self._recipe.encoder_share) / (self._recipe.aided_share - self._recipe.encoder_share))
+        output = model.decoder(
+            input_ids=decoder_inputs(batch["labels"], self._prompt, self._pad),
+            encoder_hidden_states=cells,
+            use_cache=False,
+            output_attentions=aid > 0,
+        )
+        loss = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1).float(), batch["labels"].flatten())
+        if aid > 0:
+            loss = loss + aid * 0.5 * guided_attention(output.cross_attentions[-2:], places)
+        if aid > 0 and self._recipe.encoder_share > 0:
+            loss = loss + aid * reader.loss(cells, batch["labels"], places)
+        return loss
+
+    def _shifted(self, pages: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The whole batch moved by a few pixels, so that a page seen again is not the same page."""
+        most = self._recipe.shift
+        down, right = torch.randint(-most, most + 1, (2,), generator=self._shifts).tolist()
+        moved = torch.where(points >= 0, points + torch.tensor([right, down]), points)
+        return torch.roll(pages, (down, right), (1, 2)), moved
+
+
+def pretrain(
+    scale: Scale, datasets: Sequence[Dataset], output: Path, work: Path, only: Sequence[str] = (), jobs: int = 2
+) -> list[Path]:
+    """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`."""
+    processor = build_processor(scale, datasets)
+    processor.save_pretrained(str(output))
+    by_name = {dataset.name: dataset for dataset in datasets}
+    tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
+    plan = recipes(scale, tasks)
+    unknown = set(only) - {recipe.name for recipe in plan}
+    if unknown:
+        raise UserError(f"unknown checkpoint {sorted(unknown)[0]!r}: choose from {', '.join(r.name for r in plan)}")
+    made = []
+    for recipe in plan:
+        if (output / recipe.name / "recipe.json").is_file() or (only and recipe.name not in only):
+            continue
+        _make(recipe, scale, by_name[recipe.dataset], processor, output, work / recipe.name)
+        made.append(output / recipe.name)
+    return made
+
+
+def _make(
+    recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProcessor, output: Path, work: Path
+) -> None:
+    began = time.time()
+    pages = _cached_pages(dataset, scale, recipe, processor, work)
+    validation = load_pages(
+        dataset.open(scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
+    )
+    model = _beginning(recipe, scale, processor, output)
+    model.cell_reader = CellReader(model.config.encoder.hidden_size, len(processor.tokenizer))
+    curve: list[tuple[int, float]] = []
+    prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
+    loss = AidedReading(recipe, scale, prompt, processor.tokenizer.pad_token_id)
+
+    def look(step: int) -> None:
+        curve.append((step, score(model, processor, validation, dataset, scale)))
+        print(f"{recipe.name}: step {step}, validation N-TED {curve[-1][1]:.3f}, {time.time() - began:.0f} s", flush=True)
+
+    plan = Plan(recipe.steps, recipe.batch, recipe.learning_rate, recipe.seed, save_steps=max(50, recipe.steps // 20), muon=True)
+    train(model, Collate(pages), len(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
+    del model.cell_reader
+    model.generation_config.forced_eos_token_id = None
+    save_model(model, output / recipe.name, half=True)
+    test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
+    stored = load_model(output / recipe.name)
+    _write_recipe(output / recipe.name, recipe, curve, score(stored, processor, test, dataset, scale), time.time() - began)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _beginning(recipe: Recipe, scale: Scale, processor: DonutProcessor, output: Path) -> Donut:
+    if recipe.start is not None:
+        return load_model(output / recipe.start)
+    architecture = scale.small if recipe.architecture == "small" else scale.teacher
+    return build(scale, architecture, len(processor.tokenizer), recipe.seed)
+
+
+def _cached_pages(dataset: Dataset, scale: Scale, recipe: Recipe, processor: DonutProcessor, work: Path) -> Pages:
+    return load_pages(
+        dataset.open(scale, "train", recipe.seed, recipe.documents), processor, scale.max_tokens, jobs=2
+    )
+
+
+def score(model: PreTrainedModel, processor: DonutProcessor, pages: Pages, dataset: Dataset, scale: Scale) -> float:
+    """Mean N-TED accuracy over these documents."""
+    texts = decode(model, processor, pages.pages, prompt_of(dataset), scale.max_tokens)
+    scores = [
+        ted_accuracy(to_json(processor, text), truth) for text, truth in zip(texts, pages.ground_truths, strict=True)
+    ]
+    return sum(scores) / len(scores)
+
+
+def _write_recipe(folder: Path, recipe: Recipe, curve: list[tuple[int, float]], test: float, seconds: float) -> None:
+    record: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "curve": curve,
+        "test_ted": test,
+        "hours": round(seconds / 3600, 3),
+        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
+    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")

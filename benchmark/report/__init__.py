@@ -1,0 +1,27 @@
+"""The report: leaderboard, tables and figures, from the records alone; same records, same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.report.figures import write_figures
+from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
+from benchmark.report.tables import write_tables
+from benchmark.results import read_records, write_atomically
+
+__all__ = ["leaderboard_frame", "write_report"]
+
+
+def write_report(directory: Path) -> list[Path]:
+    """Write ``leaderboard.md``, ``tables/`` and ``figures/`` into `directory` and return the paths.
+
+    Raises `UserError` if there are no records, one is broken, or a file cannot be written.
+    """
+    records = read_records(directory)
+    if not records:
+        command = f"python -m benchmark run --output {directory}"
+        raise UserError(f"no records in {directory}: run `{command}` first")
+    leaderboard = directory / "leaderboard.md"
+    write_atomically(leaderboard, leaderboard_markdown(records).encode())
+    return [leaderboard, *write_tables(directory, records), *write_figures(directory, records)]

@@ -1,0 +1,177 @@
+"""The columns of a table: each gives a row's cell as text for Markdown and as plain fields for CSV."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import pandas as pd
+
+from benchmark.report.rows import Get, Row
+
+Field = str | int | float | None
+
+
+class Column(Protocol):
+    @property
+    def heading(self) -> str: ...
+
+    @property
+    def align(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns in CSV."""
+        ...
+
+    def text(self, row: Row) -> str: ...
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        """One value for each of `names`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words about a row."""
+
+    key: str
+    heading: str
+    get: Callable[[Row], str | None]
+    align: str = "left"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    def text(self, row: Row) -> str:
+        return self.get(row) or ""
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        return (self.get(row),)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A figure of the paper, with the digits that it prints; empty where it has none."""
+
+    key: str
+    title: str
+    get: Callable[[str | None], float | None]
+    digits: int
+    align: ClassVar[str] = "right"
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} *reported*"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"{self.key}_reported",)
+
+    def text(self, row: Row) -> str:
+        value = self.get(row.paper_name)
+        return "" if value is None else number(value, self.digits)
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        return (self.get(row.paper_name),)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Our figure: the mean over seeds, with the sample standard deviation if there are several."""
+
+    key: str
+    heading: str
+    get: Get
+    digits: int = 3
+    align: ClassVar[str] = "right"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return f"{self.key}_measured", f"{self.key}_measured_std"
+
+    def text(self, row: Row) -> str:
+        mean, spread = self._statistics(row)
+        if mean is None:
+            return "" if row.measured else "failed"
+        error = "" if spread is None else f" ± {number(spread, self.digits)}"
+        return number(mean, self.digits) + error
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        mean, spread = self._statistics(row)
+        return _rounded(mean), _rounded(spread)
+
+    def _statistics(self, row: Row) -> tuple[float | None, float | None]:
+        values = row.values(self.get)
+        return row.mean(self.get), statistics.stdev(values) if len(values) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """How many seeds were measured, and of how many."""
+
+    heading: ClassVar[str] = "seeds"
+    align: ClassVar[str] = "right"
+    names: ClassVar[tuple[str, ...]] = ("seeds_measured", "seeds_failed", "error")
+
+    def text(self, row: Row) -> str:
+        return f"{len(row.measured)} of {len(row.records)}" if row.failures else str(len(row.records))
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        errors = "; ".join(str(record.error) for record in row.failures)
+        return len(row.measured), len(row.failures), errors or None
+
+
+def measured(key: str, title: str, get: Get, digits: int = 3) -> Measured:
+    """A column that stands beside the paper's."""
+    return Measured(key, f"{title} *measured*", get, digits)
+
+
+def number(value: float, digits: int) -> str:
+    """`value` with `digits` decimals, and never a minus before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3) + 0.0
+
+
+def text_frame(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:
+    """The table as it is read: a text in each cell, the headings as column names."""
+    cells = [[column.text(row) for column in columns] for row in rows]
+    return pd.DataFrame(cells, columns=[column.heading for column in columns], dtype=object)
+
+
+def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """The table in Markdown, without a newline at the end."""
+    cells = text_frame(columns, rows).map(escaped)
+    align = [column.align for column in columns]
+    return str(cells.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))
+
+
+def csv_text(rows: Sequence[Sequence[Field]], header: Sequence[str]) -> str:
+    """CSV with "\\n" line ends; None is an empty field."""
+    frame = pd.DataFrame(rows, columns=list(header), dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, safe in a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def failure_list(rows: Sequence[Row]) -> list[str]:
+    """What failed, as a block of Markdown lines that ends with an empty one; nothing if nothing failed."""
+    failures = [record for row in rows for record in row.failures]
+    if not failures:
+        return []
+    lines = [f"- {record.strategy}, seed {record.seed}: {_code(str(record.error))}" for record in failures]
+    return ["Failed:", "", *lines, ""]
+
+
+def _code(text: str) -> str:
+    line = " ".join(text.split()).replace("`", "'")
+    return f"`{line if len(line) <= 300 else line[:299] + '…'}`"

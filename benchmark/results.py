@@ -1,0 +1,238 @@
+"""The records: one versioned JSON a cell, its predictions beside it, and how both are written and read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, SupportsFloat
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark.errors import UserError
+from benchmark.types import Json
+
+SCHEMA_VERSION = 1
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, SupportsFloat) and not math.isfinite(value) else value
+
+
+Score = Annotated[float, Field(ge=0, le=1)]
+Maybe = Annotated[float | None, BeforeValidator(_finite_or_none)]
+"""A number that may not exist, such as the CKA of constant features: NaN and infinity become None."""
+
+
+class _Frozen(BaseModel):
+    # Elsewhere NaN is refused: JSON has no word for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Metrics(_Frozen):
+    """Scores on the test split.
+
+    `ted_cannot_read` is what a reader gets that ignores the page. `cka` is the paper's biased form,
+    `cka_null_floor` the same form on independent rows, both over `cka_documents` documents. `layerwise` holds
+    the CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
+    """
+
+    ted: Score
+    f1: Score | None = None
+    ted_cannot_read: Score | None = None
+    cka: Maybe = None
+    cka_debiased: Maybe = None
+    cka_null_floor: Maybe = None
+    cka_documents: int | None = None
+    layerwise: list[list[Maybe]] = []
+    layers_student: list[str] = []
+    layers_teacher: list[str] = []
+
+    @model_validator(mode="after")
+    def _matrix_fits_its_names(self) -> Metrics:
+        rows, columns = len(self.layers_student), len(self.layers_teacher)
+        if len(self.layerwise) != rows or any(len(row) != columns for row in self.layerwise):
+            raise ValueError(f"layerwise is not {rows} x {columns}, the number of its layer names")
+        return self
+
+
+class Efficiency(_Frozen):
+    """Sizes in weights and bytes, `macs` and latencies (milliseconds) for one document.
+
+    `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. The natural
+    latencies stop where the model stops; the others read a fixed number of tokens.
+    """
+
+    params_total: int
+    params_embedding: int
+    params_nonembedding: int
+    params_nonzero: int
+    density: Score
+    macs: int | None = None
+    size_dense_bytes: int
+    size_packed_bytes: int
+    latency_ms_p50: Maybe = None
+    latency_ms_p95: Maybe = None
+    latency_natural_ms_p50: Maybe = None
+    latency_natural_ms_p95: Maybe = None
+    peak_memory_bytes: int | None = None
+
+
+class Record(_Frozen):
+    """What one cell gave: strategy x data set x scale x seed x budget.
+
+    `start` describes what training began from; `documents` were seen in training, `test_documents` were
+    scored. The curves hold (step, validation N-TED accuracy). `key` changes with everything that would change
+    the result.
+    """
+
+    schema_version: Literal[1] = 1
+    strategy: str
+    paper_name: str | None = None
+    reference: bool = False
+    dataset: str
+    stands_for: str | None = None
+    task: Literal["reading", "extraction"]
+    scale: str
+    seed: int
+    budget: Literal["quick", "full"]
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    start: str
+    start_hash: str | None = None
+    objective: str | None = None
+    constraint: str | None = None
+    steps: int
+    documents: int
+    test_documents: int
+    seconds_train: float
+    seconds_total: float
+    metrics: Metrics | None = None
+    efficiency: Efficiency | None = None
+    curve: list[tuple[int, float]] = []
+    upstream_curve: list[tuple[int, float]] = []
+    environment: dict[str, str | int | float] = {}
+    key: str
+
+    @model_validator(mode="after")
+    def _status_says_what_is_there(self) -> Record:
+        if self.status == "ok" and (self.metrics is None or self.error is not None):
+            raise ValueError("a cell that is ok has metrics and no error")
+        if self.status == "failed" and not self.error:
+            raise ValueError("a failed cell has an error")
+        return self
+
+    @property
+    def cell(self) -> str:
+        return cell_name(self.strategy, self.dataset, self.scale, self.seed, self.budget)
+
+
+class Prediction(_Frozen):
+    """What a model read from one document, and the counts that the micro-averaged F1 is the sum of."""
+
+    id: str
+    prediction: Json
+    ground_truth: Json
+    ted: Score
+    tp: int
+    fn: int
+    fp: int
+    text: str
+    """The decoded string, before it was parsed."""
+
+
+def cell_name(strategy: str, dataset: str, scale: str, seed: int, budget: str) -> str:
+    """The name of a cell, which is the stem of its files."""
+    return f"{strategy}__{dataset}__{scale}__{budget}__seed{seed}"
+
+
+def record_path(directory: Path, cell: str) -> Path:
+    return directory / "results" / f"{cell}.json"
+
+
+def predictions_path(directory: Path, cell: str) -> Path:
+    return directory / "results" / f"{cell}.predictions.jsonl"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds either all of it or what it held before; makes the folder.
+
+    Raises `UserError` with the path and the reason if the system refuses (disk full, no permission).
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_record(directory: Path, record: Record) -> Path:
+    """Write ``DIR/results/<cell>.json`` and return its path. Atomic, and raises, as `write_atomically`."""
+    path = record_path(directory, record.cell)
+    write_atomically(path, (record.model_dump_json(indent=2) + "\n").encode())
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read one record. Raises `UserError` naming the file if it is broken, renamed or of another version."""
+    try:
+        content = json.loads(_read(path))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != SCHEMA_VERSION:
+            raise UserError(f"{path}: schema version {version}, but this benchmark reads {SCHEMA_VERSION}")
+        record = Record.model_validate(content)
+    except ValueError as error:
+        raise UserError(f"{path}: not a record: {_one_line(error)}") from error
+    if record.cell != path.stem:
+        # A renamed copy would be counted as another cell.
+        raise UserError(f"{path}: holds the record of the cell {record.cell}")
+    return record
+
+
+def read_records(directory: Path) -> list[Record]:
+    """All records of ``DIR/results``, sorted by cell name (no folder: none). Raises as `read_record`."""
+    return [read_record(path) for path in sorted((directory / "results").glob("*.json"))]
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write one JSON line a document, atomically. Raises `UserError` as `write_atomically`."""
+    write_atomically(path, "".join(line.model_dump_json() + "\n" for line in predictions).encode())
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote. Raises `UserError` naming file and line if something is broken."""
+    predictions = []
+    for number, line in enumerate(_read(path).split(b"\n"), start=1):
+        if line:
+            try:
+                predictions.append(Prediction.model_validate_json(line))
+            except ValidationError as error:
+                raise UserError(f"{path}, line {number}: not a prediction: {_one_line(error)}") from error
+    return predictions
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _one_line(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]

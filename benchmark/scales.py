@@ -1,0 +1,96 @@
+"""The scales: the same code with other sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Sizes of a Donut: a Swin encoder and an MBART decoder, with an adapter bottleneck between them if `bottleneck`."""
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    encoder_heads: tuple[int, ...]
+    decoder_layers: int
+    decoder_width: int
+    decoder_ffn: int
+    decoder_heads: int
+    bottleneck: int | None = None
+
+    @property
+    def encoder_width(self) -> int:
+        return int(self.embed_dim * 2 ** (len(self.depths) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What every trained row gets: the same documents, in the same order, in batches of the same size."""
+
+    reading_documents: int
+    task_documents: int
+    batch: int
+    learning_rate: float
+    evaluations: int
+    """How often the validation split is read while training."""
+
+    def documents(self, task: str) -> int:
+        return self.reading_documents if task == "reading" else self.task_documents
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes of pages, models, data and training. Pixels, tokens and documents."""
+
+    name: str
+    summary: str
+    height: int
+    width: int
+    patch: int
+    window: int
+    font_pixels: tuple[int, int]
+    """The smallest and the largest font of embedded pages."""
+    max_tokens: int
+    initial_std: float
+    """Of the weights; the usual 0.02 is too small for narrow layers."""
+    bridge: bool
+    """Whether a norm and 2-D positions lie between encoder and decoder (see `models.donut.Bridge`)."""
+    teacher: Architecture
+    small: Architecture
+    quick: Budget
+    full: Budget
+    validation_documents: int
+    test_documents: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of cells that the encoder returns."""
+        cell = self.patch * 2 ** (len(self.teacher.depths) - 1)
+        return self.height // cell, self.width // cell
+
+    def budget(self, name: str) -> Budget:
+        return self.full if name == "full" else self.quick
+
+
+TINY = Scale(
+    name="tiny",
+    summary="96x160 pages, a teacher of 1M weights: two CPU cores, minutes",
+    height=96,
+    width=160,
+    patch=4,
+    window=4,
+    font_pixels=(10, 12),
+    max_tokens=192,
+    initial_std=0.1,
+    bridge=True,
+    teacher=Architecture(48, (1, 3), (1, 2), decoder_layers=4, decoder_width=96, decoder_ffn=384, decoder_heads=3),
+    small=Architecture(
+        32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=64, decoder_heads=2, bottleneck=16
+    ),
+    quick=Budget(reading_documents=3200, task_documents=2400, batch=16, learning_rate=1e-3, evaluations=4),
+    full=Budget(reading_documents=64000, task_documents=16000, batch=32, learning_rate=1e-3, evaluations=10),
+    validation_documents=50,
+    test_documents=100,
+)
+
+SCALES = {scale.name: scale for scale in (TINY,)}

@@ -1,0 +1,1 @@
+"""How models learn: pages and labels, the loop, and what helps a model to learn to read."""

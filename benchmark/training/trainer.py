@@ -1,0 +1,159 @@
+"""The training loop: Adam, Donut's cosine schedule with warm-up and clipping, by `transformers.Trainer`.
+
+One loop makes the zoo and trains every strategy; they differ in the loss that they hand in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset as TorchDataset
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from benchmark.progress import Bar
+from benchmark.training.muon import MuonWithAdam
+from benchmark.training.pages import Pages
+
+Batch = dict[str, torch.Tensor]
+Loss = Callable[[PreTrainedModel, Batch, float], torch.Tensor]
+"""(model, batch, share of the training that is done) -> loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how fast. Warm-up and `seed` as in `TrainingArguments`; `save_steps` 0 saves nothing."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int = 0
+    warmup: float = 0.05
+    save_steps: int = 0
+    beta2: float = 0.98
+    clip: float = 1.0
+    muon: bool = False
+
+
+class _Indices(TorchDataset[int]):
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class Collate:
+    """Indices -> a batch: pages, labels, points and whatever else is kept for each document."""
+
+    def __init__(self, pages: Pages, **extra: torch.Tensor) -> None:
+        self._columns = {"pages": pages.pages, "labels": pages.labels, "points": pages.points, **extra}
+
+    def __call__(self, indices: list[int]) -> Batch:
+        rows = torch.tensor(indices)
+        return {name: column[rows] for name, column in self._columns.items()}
+
+
+class _Loop(Trainer):
+    """`Trainer` with a loss from outside."""
+
+    def __init__(self, loss: Loss, losses: list[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._loss = loss
+        self._losses = losses
+
+    def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)
+        self._losses.append(float(loss.detach()))
+        return loss
+
+
+def train(
+    model: PreTrainedModel,
+    collate: Collate,
+    documents: int,
+    plan: Plan,
+    loss: Loss,
+    title: str,
+    folder: Path,
+    callbacks: list[TrainerCallback],
+) -> list[float]:
+    """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any."""
+    eager_attention(model)
+    losses: list[float] = []
+    bar = Bar(title, losses)
+    loop = _Loop(
+        loss,
+        losses,
+        model=model,
+        args=_arguments(plan, folder, str(model.device)),
+        train_dataset=_Indices(documents),
+        data_collator=collate,
+        callbacks=[*callbacks, bar],
+        optimizers=(MuonWithAdam(model, plan.learning_rate) if plan.muon else None, None),
+    )
+    loop.remove_callback(PrinterCallback)
+    try:
+        loop.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    finally:
+        bar.stop()
+    return losses
+
+
+def eager_attention(model: PreTrainedModel) -> None:
+    """On CPU the fused attention's backward pass in bfloat16 takes half of a whole training step."""
+    model.decoder.set_attn_implementation("eager")
+
+
+def _arguments(plan: Plan, folder: Path, device: str) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.batch,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(plan.warmup * plan.steps),
+        weight_decay=0.0,  # AdamW without decay is Adam
+        adam_beta2=plan.beta2,
+        max_grad_norm=plan.clip,
+        seed=plan.seed,
+        bf16=True,
+        use_cpu=device == "cpu",
+        save_strategy="steps" if plan.save_steps else "no",
+        save_steps=plan.save_steps or 500,
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class EverySteps(TrainerCallback):
+    """Calls `action(step)` `times` times during a training, evenly, the last time at its end."""
+
+    def __init__(self, action: Callable[[int], None], times: int) -> None:
+        self._action = action
+        self._times = times
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        passed = state.global_step * self._times // state.max_steps
+        if passed != (state.global_step - 1) * self._times // state.max_steps:
+            self._action(state.global_step)

@@ -1,0 +1,163 @@
+"""The words of the benchmark: what a plugin yields and what the harness passes around.
+
+Nothing here imports torch, so that ``list`` and ``--help`` stay quick.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import VisionEncoderDecoderModel
+
+    from benchmark.scales import Scale
+
+Json = Any
+"""What ``json.loads`` returns."""
+
+Page = NDArray[np.uint8]
+"""A page: height x width (grey) or height x width x 3 (RGB), one byte a value."""
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raise `UserError` unless `name` is lower-case words joined by hyphens: it becomes a file name."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{kind} name {name!r} must be lower-case letters and digits joined by hyphens")
+
+
+@dataclass(frozen=True, slots=True)
+class Glyph:
+    """One printed character: what it is and the centre of its box, in pixels of the page."""
+
+    character: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A page with its ground truth (Donut's ``gt_parse``).
+
+    `glyphs` lists the printed characters of the ground truth in the order in which they occur in it, where the
+    renderer knows them (embedded data); real documents have none.
+    """
+
+    id: str
+    page: Page
+    ground_truth: Json
+    glyphs: tuple[Glyph, ...] = ()
+
+
+class OpenSplit(Protocol):
+    """Opens `count` documents of one split, the same ones for the same arguments."""
+
+    def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Documents with ground truth in train, validation and test.
+
+    `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that
+    its ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are
+    printed beside, if any; embedded data never carries a real data set's name. `version` changes whenever the
+    documents do.
+    """
+
+    name: str
+    summary: str
+    task: Literal["reading", "extraction"]
+    keys: tuple[str, ...]
+    open: OpenSplit
+    embedded: bool = False
+    stands_for: str | None = None
+    version: str = "1"
+
+    def __post_init__(self) -> None:
+        check_name("data set", self.name)
+
+
+class References(Protocol):
+    """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy."""
+
+    def load(self, name: str) -> VisionEncoderDecoderModel: ...
+
+
+class Start(Protocol):
+    """The model that a strategy begins with: (reference models, scale, seed) -> model."""
+
+    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel: ...
+
+
+class Objective(Protocol):
+    """A training loss.
+
+    Shapes: logits are (documents, tokens, vocabulary), labels (documents, tokens) with -100 where nothing is
+    predicted. `teacher_logits` is None unless `needs_teacher`.
+    """
+
+    @property
+    def needs_teacher(self) -> bool: ...
+
+    def __call__(
+        self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor
+    ) -> torch.Tensor: ...
+
+
+class AttachedConstraint(Protocol):
+    """A constraint bound to one model."""
+
+    def after_step(self) -> None:
+        """Called after every optimizer step."""
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if the model breaks the constraint."""
+
+
+class Constraint(Protocol):
+    """What must hold of the model while it trains."""
+
+    def attach(self, model: VisionEncoderDecoderModel) -> AttachedConstraint: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A way to compress: a start, an objective and a constraint.
+
+    With `objective` None nothing is trained: `start` is applied to the references of each data set.
+    Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
+    and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
+    `reference` marks a row that others are compared with, which is not ranked; `note` is printed with the row.
+    """
+
+    name: str
+    summary: str
+    start: Start
+    objective: Objective | None = None
+    constraint: Constraint | None = None
+    paper: str = ""
+    paper_name: str | None = None
+    reference: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("strategy", self.name)
+        if self.objective is None and self.constraint is not None:
+            raise UserError(f"strategy {self.name!r} keeps a constraint but trains nothing")
+
+
+StrategyFactory = Callable[[], Strategy]

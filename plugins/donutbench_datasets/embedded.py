@@ -1,0 +1,71 @@
+"""What the embedded data sets share: documents made on demand from (data set, seed, split, index)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from benchmark import SPLITS, Dataset, Document, Glyph, Json, Scale, Split
+from donutbench_datasets.render import Sheet
+from donutbench_datasets.words import Writer
+
+Compose = Callable[[Sheet, Writer], tuple[Json, list[Glyph]]]
+"""Writes one document on the sheet: its ground truth, and the glyphs of that in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages(Sequence[Document]):
+    """Documents that are drawn when they are asked for; the same index always gives the same bytes."""
+
+    name: str
+    compose: Compose
+    scale: Scale
+    split: Split
+    seed: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | list[Document]:
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self.count))]
+        if not -self.count <= index < self.count:
+            raise IndexError(index)
+        return self._make(index % self.count)
+
+    def _make(self, index: int) -> Document:
+        entropy = (self.seed, zlib.crc32(self.name.encode()), SPLITS.index(self.split), index)
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+        sheet = Sheet(self.scale, random)
+        ground_truth, glyphs = self.compose(sheet, Writer(random, self.split))
+        page, placed = sheet.finish(glyphs)
+        return Document(f"{self.split}-{self.seed}-{index:06d}", page, ground_truth, placed)
+
+
+def embedded(
+    name: str, summary: str, compose: Compose, keys: tuple[str, ...], stands_for: str, reading: bool = False
+) -> Dataset:
+    """An embedded data set. Without a count, validation and test have the scale's sizes and training 10,000."""
+
+    def open_split(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+        usual = {"train": 10_000, "validation": scale.validation_documents, "test": scale.test_documents}
+        return Pages(name, compose, scale, split, seed, usual[split] if count is None else count)
+
+    return Dataset(
+        name=name,
+        summary=summary,
+        task="reading" if reading else "extraction",
+        keys=keys,
+        open=open_split,
+        embedded=True,
+        stands_for=stands_for,
+    )

@@ -1,0 +1,168 @@
+"""CKA against the sums of its definition, its invariances, and features that break careless arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmark.metrics import linear_cka
+from benchmark.metrics.cka import cka_matrix, global_cka, null_floor, unit_grams
+
+Array = NDArray[Any]
+FORMS = pytest.mark.parametrize("debiased", [False, True], ids=["paper", "debiased"])
+
+
+def related(seed: int, m: int = 30, d_x: int = 6, d_y: int = 9) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((m, d_x))
+    return x, x @ rng.standard_normal((d_x, d_y)) + rng.standard_normal((m, d_y))
+
+
+def paper_hsic(k: Array, q: Array) -> float:
+    """Eq. 1, with the centring matrix H."""
+    m = len(k)
+    h = np.eye(m) - np.ones((m, m)) / m
+    return float((h @ k @ h).ravel() @ (h @ q @ h).ravel() / (m - 1) ** 2)
+
+
+def unbiased_hsic(k: Array, q: Array) -> float:
+    """Song et al. 2012, Eq. 5."""
+    m, one = len(k), np.ones(len(k))
+    k, q = k - np.diag(np.diag(k)), q - np.diag(np.diag(q))
+    total = np.trace(k @ q) + (one @ k @ one) * (one @ q @ one) / ((m - 1) * (m - 2))
+    total -= 2 / (m - 2) * (one @ k @ q @ one)
+    return float(total / (m * (m - 3)))
+
+
+def oracle(x: Array, y: Array, debiased: bool) -> float:
+    hsic = unbiased_hsic if debiased else paper_hsic
+    k, q = x @ x.T, y @ y.T
+    return float(hsic(k, q) / np.sqrt(hsic(k, k) * hsic(q, q)))
+
+
+@FORMS
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_the_definition(seed: int, debiased: bool) -> None:
+    m = (4, 5, 7, 30)[seed % 4]
+    x, y = related(seed, m)
+    assert linear_cka(x, y, debiased) == pytest.approx(oracle(x, y, debiased), abs=1e-12)
+
+
+@FORMS
+def test_the_matrix_holds_every_pair(debiased: bool) -> None:
+    xs = [*related(0), related(1)[1]]
+    ys = [related(2)[0], xs[1]]
+    matrix = cka_matrix(xs, ys, debiased)
+    assert matrix.shape == (3, 2)
+    np.testing.assert_allclose(matrix, [[oracle(x, y, debiased) for y in ys] for x in xs], atol=1e-12)
+    assert matrix[1, 1] == pytest.approx(1, abs=1e-12)
+    product = unit_grams(xs, debiased) @ unit_grams(ys, debiased).T
+    np.testing.assert_array_equal(matrix, np.clip(product, -1, 1))
+
+
+@FORMS
+def test_is_symmetric_and_blind_to_rotation_scale_and_shift(debiased: bool) -> None:
+    x, y = related(3)
+    value = linear_cka(x, y, debiased)
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))
+    for other in (x @ rotation, x * 1e-3, x * -7e200, x * 1e-200, x + 1e4):
+        assert linear_cka(other, y, debiased) == pytest.approx(value, abs=1e-9)
+    assert linear_cka(y, x, debiased) == pytest.approx(value, abs=1e-12)
+    assert linear_cka(x * np.arange(1, 7), y, debiased) != pytest.approx(value, abs=1e-3)
+
+
+@FORMS
+def test_does_not_lose_single_precision_features_on_a_large_offset(debiased: bool) -> None:
+    x, y = related(4)
+    shifted = (x + 1000).astype(np.float32)
+    exact = oracle(shifted.astype(np.float64) - 1000, y, debiased)  # what is left of x after rounding at 1000
+    assert linear_cka(shifted, y.astype(np.float32), debiased) == pytest.approx(exact, abs=1e-6)
+
+
+@FORMS
+@pytest.mark.parametrize("row", [[0.0], [0.1, 0.7, 1e6, 1 / 3]])
+def test_constant_features_are_like_nothing(debiased: bool, row: list[float]) -> None:
+    x, _ = related(5)
+    constant = np.tile(row, (30, 1))  # the mean of 30 times 0.1 is not 0.1
+    assert linear_cka(constant, x, debiased) == linear_cka(x, constant, debiased) == 0
+    assert linear_cka(constant, constant, debiased) == 0
+
+
+def test_debiased_examples_that_are_equally_far_apart_are_like_nothing() -> None:
+    assert linear_cka(np.eye(30) + 0.1, related(6)[0], debiased=True) == 0
+
+
+def test_only_the_debiased_form_reads_nothing_in_noise() -> None:
+    assert null_floor(60, 40) == pytest.approx(0.4, abs=0.05)
+    assert null_floor(60, 2000) > 0.95
+    assert abs(null_floor(60, 2000, debiased=True, draws=8)) < 0.02
+    between = np.sqrt(null_floor(60, 40) * null_floor(60, 2000))
+    assert null_floor(60, 40, 2000) == pytest.approx(between, abs=0.05)
+
+
+def test_the_null_floor_is_seeded() -> None:
+    assert null_floor(20, 5) == null_floor(20, 5, seed=0) != null_floor(20, 5, seed=1)
+
+
+def test_the_bounds_hold_in_spite_of_rounding() -> None:
+    values = [linear_cka(x, 3 * x) for x, _ in map(related, range(50))]
+    assert max(values) <= 1
+    assert min(values) > 1 - 1e-12
+
+
+@FORMS
+def test_wrong_features_are_errors(debiased: bool) -> None:
+    x, y = related(7)
+    broken = x.copy()
+    broken[3, 2] = np.nan
+    for bad, message in [
+        (broken, "not finite"),
+        (broken * np.inf, "not finite"),
+        (x[:-1], "same examples"),
+        (x[:, 0], r"got shape \(30,\)"),
+        (x[:, :0], r"got shape \(30, 0\)"),
+        (x[: 3 if debiased else 1], "at least"),
+        (x[:0], "at least"),
+    ]:
+        for pair in ((bad, y), (y, bad)):
+            with pytest.raises(ValueError, match=message):
+                linear_cka(*pair, debiased)
+    with pytest.raises(ValueError, match="no layers"):
+        cka_matrix([], [x], debiased)
+    with pytest.raises(ValueError, match="same examples"):
+        cka_matrix([x, x[1:]], [x], debiased)
+
+
+# --- one number for two networks ---
+
+
+def test_equal_depth_averages_the_diagonal() -> None:
+    matrix = np.random.default_rng(0).random((6, 6))
+    assert global_cka(matrix, 2, 4, 4) == pytest.approx(np.trace(matrix) / 6)
+
+
+def test_two_decoder_layers_against_four() -> None:
+    matrix = np.zeros((4, 6))
+    pairs = {(0, 0): 0.9, (1, 1): 0.8, (2, 2): 0.7, (2, 3): 0.6, (3, 4): 0.5, (3, 5): 0.4}
+    for pair, value in pairs.items():
+        matrix[pair] = value
+    assert global_cka(matrix, 2, 2, 4) == pytest.approx(sum(pairs.values()) / 6)
+    assert global_cka(matrix.T, 2, 4, 2) == pytest.approx(sum(pairs.values()) / 6)
+    matrix[2, 4] = matrix[0, 2] = matrix[3, 2] = 99  # layers that do not correspond
+    assert global_cka(matrix, 2, 2, 4) == pytest.approx(sum(pairs.values()) / 6)
+
+
+def test_depths_that_do_not_divide_pair_every_layer() -> None:
+    # Teacher layers 0 and 1 go to student layer 0, 2 to 1, 3 to 2.
+    matrix = np.arange(12.0).reshape(3, 4)
+    assert global_cka(matrix, 0, 3, 4) == pytest.approx((0 + 1 + 6 + 11) / 4)
+
+
+def test_a_matrix_of_another_shape_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"shape \(4, 6\), but the models have \(6, 6\)"):
+        global_cka(np.zeros((4, 6)), 2, 4, 4)
+    with pytest.raises(ValueError, match="at least one layer"):
+        global_cka(np.zeros((2, 6)), 2, 0, 4)

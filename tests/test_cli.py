@@ -1,0 +1,213 @@
+"""The command line: exit codes, one-line errors, and that it stays quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import main
+from benchmark.cli.run import parse_seeds, parse_settings
+from benchmark.scales import SCALES
+
+ROOT = Path(__file__).parents[1]
+PLUGIN = """
+from types import SimpleNamespace
+import numpy as np
+from benchmark import Dataset, Document, Strategy, hookimpl
+
+def pages(scale, split, seed, count):
+    values = np.random.default_rng([seed, len(split)]).integers(0, 256, (count, 8, 12), np.uint8)
+    return [Document(f"{split}-{i}", page, {"total": f"{i} é"}) for i, page in enumerate(values)]
+
+@hookimpl
+def donutbench_register_strategies():
+    yield Strategy("test-strategy", "[a] strategy", start=pages, paper="Nobody 2020, sec. 1")
+
+@hookimpl
+def donutbench_register_datasets():
+    yield Dataset("test-pages", "noise", task="extraction", keys=("total",), open=pages)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN, encoding="utf-8")
+    return str(path)
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a wrong use prints: nothing on stdout, one line on stderr, and exit code 2."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["list", "--json"], ["run", "--help"]])
+def test_what_only_tells_is_quick_and_loads_nothing_heavy(command: list[str]) -> None:
+    code = (
+        "import sys; from benchmark.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib'} & set(sys.modules);"
+        "print(*heavy, file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.stderr.strip() == ""
+    # Processor time: on a busy machine the clock on the wall tells of others.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def test_the_module_runs_like_the_console_script() -> None:
+    command = [sys.executable, "-m", "benchmark", "run", "--scale", "tyni"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "donutbench: unknown scale 'tyni': did you mean tiny?\n"
+
+
+def test_list_tells_where_each_thing_comes_from(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json", "--plugin", plugin]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    row = {
+        "name": "test-strategy",
+        "summary": "[a] strategy",
+        "source": plugin,
+        "paper": "Nobody 2020, sec. 1",
+    }
+    assert row in listing["strategies"]
+    assert {"name": "test-pages", "summary": "noise", "source": plugin, "paper": ""} in listing["datasets"]
+    assert {row["name"] for row in listing["scales"]} == set(SCALES)
+
+
+def test_list_prints_a_row_a_line(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--plugin", plugin]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "test-strategy" in line]
+    assert len(lines) == 1
+    assert "[a] strategy" in lines[0]
+    assert "Nobody 2020" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["rum"], "'run'"),
+        ([], "Missing command"),
+        (["run", "--stratgies", "all"], "--strategies"),
+        (["run", "--scale", "tyni"], "unknown scale 'tyni': did you mean tiny?"),
+        (["run", "--budget", "ful"], "unknown budget 'ful': did you mean full?"),
+        (["run", "--executor", "locl"], "unknown executor 'locl': did you mean local?"),
+        (["run", "--device", "cudaa"], "unknown device 'cudaa': did you mean cuda"),
+        (["run", "--limit", "0"], "--limit"),
+        (["run", "--plugin", "nowhere.py"], "plugin nowhere.py: no such Python file"),
+        (["report", "nowhere"], "nowhere"),
+        (["evaluate", "x", "--dataset", "y", "--scale", "huge"], "unknown scale 'huge'"),
+        (["predict", "x", "nowhere.png"], "nowhere.png"),
+        (["pretrain"], "--scale"),
+        (["generate", "x", "y", "--documents", "0"], "--documents"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(
+    arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wanted in complaint(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--strategies", "test-strategi"], "unknown strategy 'test-strategi': did you mean test-strategy"),
+        (["--datasets", "test-page"], "unknown dataset 'test-page': did you mean test-pages"),
+        (["--seeds", "0,x"], "--seeds '0,x'"),
+        (["--seeds", ""], "--seeds ''"),
+        (["--set", "target"], "--set 'target' is not key=value"),
+        (["--set", "=half"], "--set '=half' is not key=value"),
+    ],
+)
+def test_a_run_is_checked_before_anything_heavy_loads(
+    arguments: list[str], wanted: str, plugin: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wanted in complaint(capsys, "run", "--plugin", plugin, *arguments)
+
+
+def test_seeds_and_settings() -> None:
+    assert parse_seeds("2, 0,2") == (2, 0)
+    assert parse_settings(["target=half", "expression=a=b", "empty="]) == {
+        "target": "half",
+        "expression": "a=b",
+        "empty": "",
+    }
+
+
+def test_ctrl_c_is_one_line_and_exit_130(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "interrupted.py"
+    path.write_text("raise KeyboardInterrupt\n")
+    assert main(["list", "--plugin", str(path)]) == 130
+    assert capsys.readouterr().err == "donutbench: interrupted\n"
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    plugin: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    target = str(tmp_path / "file" / "folder")
+    assert target.rpartition("/")[0] in complaint(
+        capsys, "generate", "test-pages", target, "--documents", "1", "--plugin", plugin
+    )
+
+
+def test_a_failed_cell_is_told_and_exit_1(
+    plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runner is a stand-in here: what a real failed cell looks like is the runner's own test."""
+    seen: list[dict[str, object]] = []
+    good = types.SimpleNamespace(status="ok")
+    bad = types.SimpleNamespace(
+        status="failed", strategy="test-strategy", dataset="test-pages", seed=3, error="no luck"
+    )
+    runner = types.ModuleType("benchmark.runner")
+    report = types.ModuleType("benchmark.report")
+
+    def run(config: dict[str, object]) -> list[types.SimpleNamespace]:
+        seen.append(config)
+        return [good, bad]
+
+    vars(runner).update(RunConfig=dict, run=run)
+    vars(report).update(write_report=lambda folder: None)
+    monkeypatch.setitem(sys.modules, "benchmark.runner", runner)
+    monkeypatch.setitem(sys.modules, "benchmark.report", report)
+    names = ["--strategies", "test-strategy", "--datasets", "test-pages"]
+    code = main(
+        ["run", *names, "--plugin", plugin, "--output", str(tmp_path), "--seeds", "3", "--set", "a=b"]
+    )
+    assert code == 1
+    assert capsys.readouterr().err == "donutbench: test-strategy on test-pages, seed 3, failed: no luck\n"
+    assert seen == [
+        {
+            "strategies": ("test-strategy",),
+            "datasets": ("test-pages",),
+            "scale": "tiny",
+            "budget": "quick",
+            "seeds": (3,),
+            "output": tmp_path,
+            "plugins": (Path(plugin),),
+            "device": "auto",
+            "limit": None,
+            "options": {"a": "b"},
+        }
+    ]
