@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import DonutProcessor, PreTrainedModel
 
+from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet
 
 
 def decode(
-    model: PreTrainedModel, processor: DonutProcessor, pages: torch.Tensor, prompt: str, longest: int, batch: int = 50
+    model: PreTrainedModel,
+    processor: DonutProcessor,
+    pages: torch.Tensor,
+    prompt: str,
+    longest: int,
+    batch: int = 50,
 ) -> list[str]:
     """What the model writes for each page: the token sequence without prompt and end.
 
-    `pages` is uint8 (documents, height, width[, 3]); at most `longest` tokens are written.
+    `pages` is uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
     """
+    start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
+    end = int(processor.tokenizer.eos_token_id)
     with quiet(model):
-        return [text for part in pages.split(batch) for text in _decode_batch(model, processor, part, prompt, longest)]
+        return [
+            _until_end(row, processor)
+            for part in torch.split(pages, batch)
+            for row in _write(model, to_pixels(part.to(model.device)), start, end, longest).tolist()
+        ]
+
+
+def _write(model: PreTrainedModel, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+    if supports(model):
+        return greedy(model, pixels, start, end, longest)
+    return generate(model, pixels, start, end, longest)
 
 
 @torch.inference_mode()
-def _decode_batch(
-    model: PreTrainedModel, processor: DonutProcessor, pages: torch.Tensor, prompt: str, longest: int
-) -> list[str]:
-    tokenizer = processor.tokenizer
-    start = torch.full((len(pages), 1), tokenizer.convert_tokens_to_ids(prompt), device=model.device)
-    written = model.generate(
-        pixel_values=to_pixels(pages.to(model.device)),
-        decoder_input_ids=start,
+def generate(model: Any, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+    """What `models.greedy.greedy` does, for any decoder: slower, and no columns once all have ended."""
+    written: torch.Tensor = model.generate(
+        pixel_values=pixels,
+        decoder_input_ids=torch.full((len(pixels), 1), start, device=pixels.device),
         max_length=longest,
         do_sample=False,
         num_beams=1,
         use_cache=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=end,
+        eos_token_id=end,
         forced_eos_token_id=None,
     )
-    return [_until_end(row, processor) for row in written[:, 1:].tolist()]
+    return written[:, 1:]
 
 
 def _until_end(tokens: list[int], processor: DonutProcessor) -> str:

@@ -115,3 +115,11 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
         forced_eos_token_id=None,
     )
     return VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+
+
+def fit_vocabulary(model: Donut, size: int) -> Donut:
+    """Give the decoder `size` tokens, in place: tokens of data sets that it has not seen yet begin untrained."""
+    if model.decoder.get_input_embeddings().weight.shape[0] < size:
+        model.decoder.resize_token_embeddings(size, mean_resizing=False)
+        model.config.decoder.vocab_size = size
+    return model

@@ -1,0 +1,168 @@
+"""Scores of a model on the test split of one data set, and its likeness to the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from transformers import DonutProcessor, PreTrainedModel
+
+from benchmark.devices import find_device
+from benchmark.errors import UserError
+from benchmark.metrics import field_f1, ted_accuracy
+from benchmark.metrics.cka import global_cka, null_floor, unit_grams
+from benchmark.metrics.f1 import field_counts
+from benchmark.models.checkpoint import load_checkpoint
+from benchmark.models.processor import fit_page, prompt_of, to_json
+from benchmark.predict import decode
+from benchmark.representations import Representations, represent
+from benchmark.results import Metrics, Prediction
+from benchmark.scales import Scale
+from benchmark.training.pages import Pages, load_pages
+from benchmark.types import Dataset, Json, Page
+
+_BLIND_CANDIDATES = 50
+
+
+class Judge:
+    """Scores models on one data set; what all rows share (the teacher's Grams, the blind score) is computed once."""
+
+    def __init__(
+        self, dataset: Dataset, processor: DonutProcessor, test: Pages, train: Sequence[Json], longest: int
+    ) -> None:
+        self.dataset = dataset
+        self.processor = processor
+        self.test = test
+        self.longest = longest
+        self._train = train
+        self._teacher: Representations | None = None
+        self._teacher_grams: dict[bool, NDArray[np.float64]] = {}
+
+    def compare_with(self, teacher: PreTrainedModel) -> None:
+        """Take this model as the reference of CKA."""
+        self._teacher = self._represent(teacher)
+        self._teacher_grams = {debiased: unit_grams(self._teacher.layers, debiased) for debiased in (False, True)}
+
+    def judge(self, model: PreTrainedModel) -> tuple[Metrics, list[Prediction]]:
+        texts = decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
+        predictions = [
+            predicted(self.processor, *row)
+            for row in zip(self.test.ids, texts, self.test.ground_truths, strict=True)
+        ]
+        metrics = Metrics(
+            ted=sum(p.ted for p in predictions) / len(predictions),
+            f1=field_f1([p.prediction for p in predictions], [p.ground_truth for p in predictions]),
+            ted_cannot_read=self.blind_ted,
+            **self._likeness(model),
+        )
+        return metrics, predictions
+
+    @cached_property
+    def blind_ted(self) -> float:
+        """The best N-TED accuracy that one fixed answer reaches, of the first training ground truths."""
+        truths = self.test.ground_truths
+        return max(
+            sum(ted_accuracy(answer, truth) for truth in truths) / len(truths)
+            for answer in self._train[:_BLIND_CANDIDATES]
+        )
+
+    def _represent(self, model: PreTrainedModel) -> Representations:
+        tokenizer = self.processor.tokenizer
+        prompt = tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
+        return represent(model, self.test, prompt, tokenizer.pad_token_id)
+
+    def _likeness(self, model: PreTrainedModel) -> dict[str, Any]:
+        if self._teacher is None or len(self.test) < 4:
+            return {}
+        ours, teacher = self._represent(model), self._teacher
+        depth = (ours.encoder_layers, ours.decoder_layers, teacher.decoder_layers)
+        matrices = {
+            debiased: unit_grams(ours.layers, debiased) @ grams.T for debiased, grams in self._teacher_grams.items()
+        }
+        width = max(layer.shape[1] for layer in ours.layers)
+        return {
+            "cka": global_cka(matrices[False], *depth),
+            "cka_debiased": global_cka(matrices[True], *depth),
+            "cka_null_floor": null_floor(len(self.test), width),
+            "cka_documents": len(self.test),
+            "layerwise": matrices[False].tolist(),
+            "layers_student": list(ours.names),
+            "layers_teacher": list(teacher.names),
+        }
+
+
+def predicted(processor: DonutProcessor, name: str, text: str, truth: Json) -> Prediction:
+    """One line of the predictions file: the JSON that a decoded text stands for, and its scores."""
+    prediction = to_json(processor, text)
+    counts = field_counts(prediction, truth)
+    return Prediction(
+        id=name,
+        prediction=prediction,
+        ground_truth=truth,
+        ted=ted_accuracy(prediction, truth),
+        tp=counts.tp,
+        fn=counts.fn,
+        fp=counts.fp,
+        text=text,
+    )
+
+
+def evaluate_checkpoint(
+    checkpoint: str, dataset: Dataset, scale: Scale, device: str = "auto", limit: int | None = None
+) -> dict[str, Any]:
+    """The scores of any Donut folder on the test split of a data set."""
+    loaded = load_checkpoint(checkpoint)
+    model = loaded.model.to(find_device(device))
+    longest = model.config.decoder.max_position_embeddings
+    test = load_pages(dataset.open(scale, "test", 0, limit), loaded.processor, longest)
+    _known_prompt(loaded.processor, dataset)
+    metrics, _ = Judge(dataset, loaded.processor, test, test.ground_truths, longest).judge(model)
+    return {"dataset": dataset.name, "test_documents": len(test), "ted": metrics.ted, "f1": metrics.f1}
+
+
+def predict_images(
+    checkpoint: str, images: Sequence[Path], device: str = "auto", prompt: str | None = None
+) -> list[dict[str, Json]]:
+    """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
+    pages = [read_image(path) for path in images]
+    loaded = load_checkpoint(checkpoint)
+    model = loaded.model.to(find_device(device))
+    start = prompt or _own_prompt(loaded.processor)
+    longest = model.config.decoder.max_position_embeddings
+    results = []
+    for path, page in zip(images, pages, strict=True):
+        pixels = np.stack([fit_page(loaded.processor, page)])
+        (text,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
+        results.append({"image": str(path), "prediction": to_json(loaded.processor, text)})
+    return results
+
+
+def read_image(path: Path) -> Page:
+    """Any image file as RGB, turned as its EXIF says."""
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the image {path}: {error}") from error
+
+
+def _tensor(pages: NDArray[np.uint8]) -> Any:
+    import torch
+
+    return torch.from_numpy(pages)
+
+
+def _known_prompt(processor: DonutProcessor, dataset: Dataset) -> None:
+    if prompt_of(dataset) not in processor.tokenizer.get_vocab():
+        raise UserError(f"this checkpoint knows no data set {dataset.name}: its tokenizer lacks {prompt_of(dataset)}")
+
+
+def _own_prompt(processor: DonutProcessor) -> str:
+    known = sorted(t for t in processor.tokenizer.get_vocab() if t.startswith("<s_") and "-" in t)
+    raise UserError(f"say what to read with --dataset; this checkpoint knows {', '.join(known) or 'no prompt'}")

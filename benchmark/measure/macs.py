@@ -1,0 +1,44 @@
+"""Multiply-accumulates of reading one document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import VisionEncoderDecoderModel
+
+from benchmark.progress import quiet
+
+
+def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: int, tokens: int) -> int:
+    """Multiply-accumulates of the encoder once and of the decoder writing `tokens` tokens with a cache.
+
+    `pixels` is (1, 3, height, width), `prompt` the first decoder token. Counted on real forward passes:
+    linear layers with the output head, convolutions, and both products of attention. The keys and values of
+    cross-attention, and a projection between encoder and decoder, count once. Not counted: biases, norms,
+    softmax, activations, look-ups. A zero weight counts, for a dense kernel multiplies it.
+
+    Three steps of the decoder give the sum over all steps exactly: with a cache, each costs more than the one
+    before by what attending to one more token costs. The token written last is not read.
+    """
+    token = torch.full((1, 1), prompt, device=pixels.device)
+    # Fused attention kernels have no count on the CPU; the plain products always have.
+    with quiet(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        first, output = _count(lambda: model(pixel_values=pixels, decoder_input_ids=token, use_cache=True))
+        memory, cache = output.encoder_last_hidden_state, output.past_key_values
+        second, third = (_count(lambda: _step(model, token, memory, cache))[0] for _ in range(2))
+    rest = tokens - 1
+    return first + rest * second + rest * (rest - 1) // 2 * (third - second)
+
+
+def _step(model: VisionEncoderDecoderModel, token: torch.Tensor, memory: torch.Tensor, cache: Any) -> Any:
+    return model.decoder(input_ids=token, encoder_hidden_states=memory, past_key_values=cache, use_cache=True)
+
+
+def _count(forward: Callable[[], Any]) -> tuple[int, Any]:
+    with FlopCounterMode(display=False) as counter:
+        output = forward()
+    return counter.get_total_flops() // 2, output

@@ -1,0 +1,64 @@
+"""Unstructured pruning: scores, one global threshold, and the mask that keeps zeros zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from benchmark.models.parameters import non_embeddings, prunable
+
+Scores = dict[str, torch.Tensor]
+"""One score for each prunable weight, by parameter name; the lowest go first."""
+
+
+def magnitudes(model: nn.Module) -> Scores:
+    """Absolute values (paper, section 2.2)."""
+    return {name: weight.detach().abs().float() for name, weight in prunable(model).items()}
+
+
+def random_scores(model: nn.Module, seed: int) -> Scores:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
+
+
+@torch.no_grad()
+def prune_globally(model: nn.Module, scores: Scores, sparsity: float) -> None:
+    """Zero the weights of the lowest scores, in place, until `sparsity` of all non-embedding parameters are zero.
+
+    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay.
+    Raises `ValueError` if the prunable weights are too few for that.
+    """
+    total = sum(p.numel() for p in non_embeddings(model).values())
+    remove = round(sparsity * total)
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    if remove > len(flat):
+        raise ValueError(f"cannot prune {remove} weights: only {len(flat)} of {total} are prunable")
+    if remove == 0:
+        return
+    # Chosen by rank, not by threshold, so that ties cannot prune more than was asked for.
+    lowest = torch.topk(flat, remove, largest=False, sorted=False).indices
+    keep = torch.ones(len(flat), dtype=torch.bool)
+    keep[lowest] = False
+    weights = prunable(model)
+    parts = keep.split([score.numel() for score in scores.values()])
+    for name, part in zip(scores, parts, strict=True):
+        weights[name].mul_(part.view_as(weights[name]).to(weights[name].device))
+
+
+class Mask:
+    """The zeros of a model's prunable weights, kept."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._weights = prunable(model)
+        self._keep = {name: weight.detach() != 0 for name, weight in self._weights.items()}
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        for name, weight in self._weights.items():
+            weight.mul_(self._keep[name])
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if a masked weight is not zero."""
+        revived = sum(int((weight[~self._keep[name]] != 0).sum()) for name, weight in self._weights.items())
+        if revived:
+            raise RuntimeError(f"{revived} pruned weights came back to life")

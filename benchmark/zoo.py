@@ -1,0 +1,75 @@
+"""The reference checkpoints of a scale: those that ship with the package, and task teachers made for other data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import DonutProcessor
+
+from benchmark.errors import UserError
+from benchmark.models.checkpoint import WEIGHTS, load_model, load_processor
+from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.scales import Scale
+
+SHIPPED = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True, slots=True)
+class Zoo:
+    """A folder of checkpoints: ``teacher``, ``none``, ``small``, and ``<data set>/teacher`` for each task."""
+
+    folder: Path
+    scale: Scale
+
+    @property
+    def upstream(self) -> str:
+        """The data set on which the upstream models learnt to read."""
+        try:
+            recipe = json.loads((self.folder / "teacher" / "recipe.json").read_text())["recipe"]
+            return str(recipe["dataset"])
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"the zoo {self.folder} has no readable teacher/recipe.json: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all weights of the zoo."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob(WEIGHTS)):
+            digest.update(path.relative_to(self.folder).as_posix().encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def processor(self) -> DonutProcessor:
+        return load_processor(self.folder / "teacher")
+
+    def load(self, name: str) -> Donut:
+        return load_model(self.folder / name)
+
+    def task_teacher(self, dataset: str) -> Path | None:
+        """Where the teacher of a data set lies, None if the zoo has none."""
+        place = self.folder / "teacher" if dataset == self.upstream else self.folder / dataset / "teacher"
+        return place if place.is_dir() else None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReferences:
+    """The reference models as one data set sees them: its own teacher, the zoo's other models."""
+
+    zoo: Zoo
+    teacher: Path
+    vocabulary: int
+
+    def load(self, name: str) -> Donut:
+        model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
+        return fit_vocabulary(model, self.vocabulary)
+
+
+def open_zoo(scale: Scale, folder: Path | None = None) -> Zoo:
+    """The shipped zoo of a scale, or another folder. `UserError` says how to make one."""
+    place = folder or SHIPPED / scale.name
+    if not (place / "teacher").is_dir():
+        raise UserError(f"no reference models for scale {scale.name} in {place}: `pretrain --scale {scale.name}` makes them")
+    return Zoo(place, scale)

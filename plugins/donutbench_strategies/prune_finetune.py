@@ -1,0 +1,16 @@
+"""Control of DONUT-hole: the same mask and steps without distillation, so that what distillation adds is seen."""
+
+from collections.abc import Iterator
+
+from benchmark import CrossEntropy, FixedMask, Strategy, hookimpl, magnitude_pruned
+
+
+@hookimpl
+def donutbench_register_strategies() -> Iterator[Strategy]:
+    yield Strategy(
+        name="prune-finetune",
+        summary="control: prune, then train under the mask without a teacher",
+        start=magnitude_pruned(target="paper-table"),
+        objective=CrossEntropy(),
+        constraint=FixedMask(),
+    )

@@ -1,0 +1,16 @@
+"""Control of DONUT-hole: random weights removed, the rest the same, so that what magnitude adds is seen."""
+
+from collections.abc import Iterator
+
+from benchmark import FixedMask, LogitDistillation, Strategy, hookimpl, random_pruned
+
+
+@hookimpl
+def donutbench_register_strategies() -> Iterator[Strategy]:
+    yield Strategy(
+        name="random-prune",
+        summary="control: DONUT-hole with weights removed at random",
+        start=random_pruned(target="paper-table"),
+        objective=LogitDistillation(temperature=2.0),
+        constraint=FixedMask(),
+    )

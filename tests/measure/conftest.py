@@ -1,0 +1,52 @@
+"""An untrained model of the tiny scale, a pruned copy, and a few pages."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from transformers import DonutProcessor
+
+from benchmark.models.donut import Donut, build
+from benchmark.models.parameters import prunable
+from benchmark.models.processor import build_processor
+from benchmark.scales import TINY
+from benchmark.training.pages import Pages, load_pages
+from benchmark.types import Dataset
+from donutbench_datasets import receipts_mini
+
+SPARSITY = 0.74
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    (only,) = receipts_mini.donutbench_register_datasets()
+    return only
+
+
+@pytest.fixture(scope="session")
+def processor(dataset: Dataset) -> DonutProcessor:
+    return build_processor(TINY, [dataset])
+
+
+@pytest.fixture(scope="session")
+def pages(dataset: Dataset, processor: DonutProcessor) -> Pages:
+    return load_pages(dataset.open(TINY, "test", 0, 3), processor, TINY.max_tokens)
+
+
+@pytest.fixture(scope="session")
+def teacher(processor: DonutProcessor) -> Donut:
+    return build(TINY, TINY.teacher, len(processor.tokenizer), seed=0)
+
+
+@pytest.fixture(scope="session")
+def pruned(teacher: Donut) -> Donut:
+    """The teacher without 74 % of each prunable tensor."""
+    model = deepcopy(teacher)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in prunable(model).values():
+            gone = torch.randperm(weight.numel(), generator=generator)[: round(SPARSITY * weight.numel())]
+            weight.view(-1)[gone] = 0
+    return model
