@@ -71,9 +71,7 @@ def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> 
     known = {name for strategy in chosen for part in parts_of(strategy).values() for name in _options(part)}
     for name in options:
         check_known("option", name, known)
-    return [
-        dataclasses.replace(s, **{kind: _set(part, options) for kind, part in parts_of(s).items()}) for s in chosen
-    ]
+    return [dataclasses.replace(s, **{kind: _set(part, options) for kind, part in parts_of(s).items()}) for s in chosen]
 
 
 def _options(part: object) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 import transformers
+from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.models.donut import Donut
 
 
 def find_device(name: str) -> torch.device:
@@ -19,6 +21,12 @@ def find_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device that torch can use")
     return torch.device(name)
+
+
+def place(model: Donut, device: torch.device) -> Donut:
+    """Move a model, in place."""
+    nn.Module.to(model, device)
+    return model
 
 
 def environment(device: torch.device) -> dict[str, str | int | float]:

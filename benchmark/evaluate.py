@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from transformers import DonutProcessor, PreTrainedModel
+from transformers import DonutProcessor
 
-from benchmark.devices import find_device
+from benchmark.devices import find_device, place
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, ted_accuracy
 from benchmark.metrics.cka import global_cka, null_floor, unit_grams
 from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
+from benchmark.models.donut import Donut
 from benchmark.models.processor import fit_page, prompt_of, to_json
 from benchmark.predict import decode
 from benchmark.representations import Representations, represent
@@ -43,16 +44,15 @@ class Judge:
         self._teacher: Representations | None = None
         self._teacher_grams: dict[bool, NDArray[np.float64]] = {}
 
-    def compare_with(self, teacher: PreTrainedModel) -> None:
+    def compare_with(self, teacher: Donut) -> None:
         """Take this model as the reference of CKA."""
         self._teacher = self._represent(teacher)
         self._teacher_grams = {debiased: unit_grams(self._teacher.layers, debiased) for debiased in (False, True)}
 
-    def judge(self, model: PreTrainedModel) -> tuple[Metrics, list[Prediction]]:
+    def judge(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
         texts = decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
         predictions = [
-            predicted(self.processor, *row)
-            for row in zip(self.test.ids, texts, self.test.ground_truths, strict=True)
+            predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.ground_truths, strict=True)
         ]
         metrics = Metrics(
             ted=sum(p.ted for p in predictions) / len(predictions),
@@ -71,12 +71,12 @@ class Judge:
             for answer in self._train[:_BLIND_CANDIDATES]
         )
 
-    def _represent(self, model: PreTrainedModel) -> Representations:
+    def _represent(self, model: Donut) -> Representations:
         tokenizer = self.processor.tokenizer
         prompt = tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
         return represent(model, self.test, prompt, tokenizer.pad_token_id)
 
-    def _likeness(self, model: PreTrainedModel) -> dict[str, Any]:
+    def _likeness(self, model: Donut) -> dict[str, Any]:
         if self._teacher is None or len(self.test) < 4:
             return {}
         ours, teacher = self._represent(model), self._teacher
@@ -117,8 +117,8 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """The scores of any Donut folder on the test split of a data set."""
     loaded = load_checkpoint(checkpoint)
-    model = loaded.model.to(find_device(device))
-    longest = model.config.decoder.max_position_embeddings
+    model = place(loaded.model, find_device(device))
+    longest = model.longest
     test = load_pages(dataset.open(scale, "test", 0, limit), loaded.processor, longest)
     _known_prompt(loaded.processor, dataset)
     metrics, _ = Judge(dataset, loaded.processor, test, test.ground_truths, longest).judge(model)
@@ -131,9 +131,9 @@ def predict_images(
     """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
     pages = [read_image(path) for path in images]
     loaded = load_checkpoint(checkpoint)
-    model = loaded.model.to(find_device(device))
+    model = place(loaded.model, find_device(device))
     start = prompt or _own_prompt(loaded.processor)
-    longest = model.config.decoder.max_position_embeddings
+    longest = model.longest
     results = []
     for path, page in zip(images, pages, strict=True):
         pixels = np.stack([fit_page(loaded.processor, page)])

@@ -53,9 +53,7 @@ class Registry:
         known: Mapping[str, object] = self.strategies if kind == "strategy" else self.datasets
         if wanted == "all":
             if not known:
-                raise UserError(
-                    f"no {kind} is registered: install the package that brings one, or use --plugin"
-                )
+                raise UserError(f"no {kind} is registered: install the package that brings one, or use --plugin")
             return tuple(known)
         names = dict.fromkeys(name.strip() for name in wanted.split(","))
         return tuple(check_known(kind, name, known) for name in names)
@@ -101,9 +99,7 @@ def _load_entry(entry: EntryPoint, source: str) -> object:
     try:
         return entry.load()
     except Exception as error:
-        raise UserError(
-            f"plugin {source}: entry point {entry.name!r} fails to load: {_describe(error)}"
-        ) from error
+        raise UserError(f"plugin {source}: entry point {entry.name!r} fails to load: {_describe(error)}") from error
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -185,9 +181,7 @@ def _check_all_register(manager: pluggy.PluginManager, registry: Registry) -> No
 
 def _describe(error: Exception) -> str:
     """The error in one line, with the place in the plugin where it arose."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     # The first frame is this module's own call.
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(frames) > 1 else ""
     return f"{type(error).__name__}: {_one_line(error)}{place}"

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import DonutProcessor, PreTrainedModel
+from transformers import DonutProcessor
 
+from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet
 
 
 def decode(
-    model: PreTrainedModel,
+    model: Donut,
     processor: DonutProcessor,
     pages: torch.Tensor,
     prompt: str,
@@ -34,7 +35,7 @@ def decode(
         ]
 
 
-def _write(model: PreTrainedModel, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+def _write(model: Donut, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
     if supports(model):
         return greedy(model, pixels, start, end, longest)
     return generate(model, pixels, start, end, longest)
@@ -42,7 +43,7 @@ def _write(model: PreTrainedModel, pixels: torch.Tensor, start: int, end: int, l
 
 @torch.inference_mode()
 def generate(model: Any, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
-    """What `models.greedy.greedy` does, for any decoder: slower, and no columns once all have ended."""
+    """What `models.greedy.greedy` does, for any decoder: slower, and what follows the end token is arbitrary."""
     written: torch.Tensor = model.generate(
         pixel_values=pixels,
         decoder_input_ids=torch.full((len(pixels), 1), start, device=pixels.device),
@@ -50,7 +51,7 @@ def generate(model: Any, pixels: torch.Tensor, start: int, end: int, longest: in
         do_sample=False,
         num_beams=1,
         use_cache=True,
-        pad_token_id=end,
+        pad_token_id=start,
         eos_token_id=end,
         forced_eos_token_id=None,
     )

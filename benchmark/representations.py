@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
+from benchmark.models.donut import Donut
 from benchmark.models.processor import decoder_inputs, to_pixels
 from benchmark.progress import quiet
 from benchmark.training.pages import Pages
@@ -32,7 +32,7 @@ class Representations:
 
 
 @torch.inference_mode()
-def represent(model: PreTrainedModel, pages: Pages, prompt: int, pad: int, batch: int = 25) -> Representations:
+def represent(model: Donut, pages: Pages, prompt: int, pad: int, batch: int = 25) -> Representations:
     """Mean over cells, and over the tokens of the ground truth under teacher forcing, of every stage and layer.
 
     Stages are hooked before downsampling, decoder layers before the final norm.

@@ -11,7 +11,14 @@ from rich.console import Console
 from benchmark.cells import Cell, describe, key_of, with_options
 from benchmark.devices import environment, find_device
 from benchmark.plugin_manager import load_plugins
-from benchmark.results import Record, predictions_path, read_record, record_path, write_predictions, write_record
+from benchmark.results import (
+    Record,
+    predictions_path,
+    read_record,
+    record_path,
+    write_predictions,
+    write_record,
+)
 from benchmark.scales import SCALES
 from benchmark.workshop import Made, Workshop
 from benchmark.zoo import open_zoo

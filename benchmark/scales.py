@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Sizes of a Donut: a Swin encoder and an MBART decoder, with an adapter bottleneck between them if `bottleneck`."""
+    """Sizes of a Donut: a Swin encoder and an MBART decoder, an adapter between them if `bottleneck`."""
 
     embed_dim: int
     depths: tuple[int, ...]

@@ -17,8 +17,8 @@ from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import VisionEncoderDecoderModel
 
+    from benchmark.models.donut import Donut
     from benchmark.scales import Scale
 
 Json = Any
@@ -94,13 +94,13 @@ class Dataset:
 class References(Protocol):
     """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy."""
 
-    def load(self, name: str) -> VisionEncoderDecoderModel: ...
+    def load(self, name: str) -> Donut: ...
 
 
 class Start(Protocol):
     """The model that a strategy begins with: (reference models, scale, seed) -> model."""
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel: ...
+    def __call__(self, references: References, scale: Scale, seed: int) -> Donut: ...
 
 
 class Objective(Protocol):
@@ -131,7 +131,7 @@ class AttachedConstraint(Protocol):
 class Constraint(Protocol):
     """What must hold of the model while it trains."""
 
-    def attach(self, model: VisionEncoderDecoderModel) -> AttachedConstraint: ...
+    def attach(self, model: Donut) -> AttachedConstraint: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.cells import Cell, key_of
+from benchmark.devices import place
 from benchmark.errors import UserError
 from benchmark.evaluate import Judge, predicted
 from benchmark.measure import measure
@@ -84,9 +85,7 @@ class Workshop:
         trained = self._trained(cell, key)
         judge = self._judge(cell.dataset, cell.seed)
         metrics, predictions = judge.judge(trained.model)
-        efficiency = measure(
-            trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens
-        )
+        efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
         return Made(
             start_hash=trained.start_hash,
             steps=trained.steps,
@@ -107,7 +106,7 @@ class Workshop:
             self._keep(self._train(cell), folder, key, time.perf_counter() - began)
             kept = _reopen(folder, key)
             assert kept is not None
-        kept.model.to(self.device)
+        place(kept.model, self.device)
         return kept
 
     def _train(self, cell: Cell) -> Trained:
@@ -127,7 +126,7 @@ class Workshop:
 
     def _course_of(self, strategy: Strategy, dataset: Dataset, seed: int, before: Trained) -> Trained:
         course = self._course(dataset, seed)
-        model = before.model.to(self.device)
+        model = place(before.model, self.device)
         validate = self._validator(course)
         curve, steps = train_strategy(model, strategy, course, validate, seed, f"{strategy.name} on {dataset.name}")
         return Trained(
@@ -175,7 +174,12 @@ class Workshop:
             course = self._new_course(dataset, seed, model)
             start = Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
             curve, steps = train_strategy(
-                model.to(self.device), strategy, course, self._validator(course), seed, f"teacher on {dataset.name}"
+                model.to(self.device),
+                strategy,
+                course,
+                self._validator(course),
+                seed,
+                f"teacher on {dataset.name}",
             )
             made = Trained(model, start.start_hash, steps, steps * course.batch, 0.0, curve, [])
             self._keep(made, folder, key, time.perf_counter() - began)
@@ -183,7 +187,7 @@ class Workshop:
 
     def _course(self, dataset: Dataset, seed: int) -> Course:
         if (dataset.name, seed) not in self._courses:
-            teacher = self._references(dataset, seed).load("teacher").to(self.device)
+            teacher = place(self._references(dataset, seed).load("teacher"), self.device)
             self._courses[dataset.name, seed] = self._new_course(dataset, seed, teacher)
         return self._courses[dataset.name, seed]
 
@@ -200,7 +204,7 @@ class Workshop:
             test = self._pages(dataset, "test", 0, self.scale.test_documents, processor)
             train = [document.ground_truth for document in dataset.open(self.scale, "train", 0, 50)]
             judge = Judge(dataset, processor, test, train, self.scale.max_tokens)
-            judge.compare_with(self._references(dataset, seed).load("teacher").to(self.device))
+            judge.compare_with(place(self._references(dataset, seed).load("teacher"), self.device))
             self._judges[dataset.name, seed] = judge
         return self._judges[dataset.name, seed]
 
@@ -219,7 +223,11 @@ class Workshop:
     def _validator(self, course: Course) -> Any:
         def validate(model: Donut) -> float:
             texts = decode(
-                model, course.processor, course.validation.pages, prompt_of(course.dataset), self.scale.max_tokens
+                model,
+                course.processor,
+                course.validation.pages,
+                prompt_of(course.dataset),
+                self.scale.max_tokens,
             )
             rows = zip(course.validation.ids, texts, course.validation.ground_truths, strict=True)
             scores = [predicted(course.processor, *row).ted for row in rows]

@@ -71,5 +71,7 @@ def open_zoo(scale: Scale, folder: Path | None = None) -> Zoo:
     """The shipped zoo of a scale, or another folder. `UserError` says how to make one."""
     place = folder or SHIPPED / scale.name
     if not (place / "teacher").is_dir():
-        raise UserError(f"no reference models for scale {scale.name} in {place}: `pretrain --scale {scale.name}` makes them")
+        raise UserError(
+            f"no reference models for scale {scale.name} in {place}: `pretrain --scale {scale.name}` makes them"
+        )
     return Zoo(place, scale)

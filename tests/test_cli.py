@@ -192,9 +192,7 @@ def test_a_failed_cell_is_told_and_exit_1(
     monkeypatch.setitem(sys.modules, "benchmark.runner", runner)
     monkeypatch.setitem(sys.modules, "benchmark.report", report)
     names = ["--strategies", "test-strategy", "--datasets", "test-pages"]
-    code = main(
-        ["run", *names, "--plugin", plugin, "--output", str(tmp_path), "--seeds", "3", "--set", "a=b"]
-    )
+    code = main(["run", *names, "--plugin", plugin, "--output", str(tmp_path), "--seeds", "3", "--set", "a=b"])
     assert code == 1
     assert capsys.readouterr().err == "donutbench: test-strategy on test-pages, seed 3, failed: no luck\n"
     assert seen == [

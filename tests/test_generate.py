@@ -28,9 +28,7 @@ DATASET = Dataset("noise", "noise", task="extraction", keys=("total",), open=noi
 def test_hugging_face_reads_what_is_written(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     write_folder(DATASET, TINY, tmp_path / "noise", documents=20, seed=4)
-    loaded = datasets.load_dataset(
-        "imagefolder", data_dir=str(tmp_path / "noise"), cache_dir=str(tmp_path / "c")
-    )
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "noise"), cache_dir=str(tmp_path / "c"))
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 20, "validation": 2, "test": 2}
     for split in ("train", "validation", "test"):
         for row, document in zip(loaded[split], noise(TINY, split, 4, len(loaded[split])), strict=True):
@@ -43,9 +41,7 @@ def test_hugging_face_reads_the_embedded_data(name: str, tmp_path: Path) -> None
     datasets = pytest.importorskip("datasets")
     (dataset,) = import_module(f"donutbench_datasets.{name}").donutbench_register_datasets()
     write_folder(dataset, TINY, tmp_path / name, documents=3, seed=0)
-    loaded = datasets.load_dataset(
-        "imagefolder", data_dir=str(tmp_path / name), cache_dir=str(tmp_path / "c")
-    )
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / name), cache_dir=str(tmp_path / "c"))
     for row, document in zip(loaded["train"], dataset.open(TINY, "train", 0, 3), strict=True):
         assert np.array_equal(np.asarray(row["image"]), document.page)
         assert json.loads(row["ground_truth"])["gt_parse"] == document.ground_truth
@@ -55,9 +51,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_folder(DATASET, TINY, tmp_path / name, documents=2, seed=seed)
     contents = {
-        name: {
-            path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")
-        }
+        name: {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in "abc"
     }
     assert contents["a"] == contents["b"]

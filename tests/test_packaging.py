@@ -49,9 +49,7 @@ def test_the_installed_metadata_is_that_of_the_project() -> None:
     points = {point.name: point.value for point in installed.entry_points if point.group == "donutbench"}
     assert points == ENTRY_POINTS
     assert installed.version == PROJECT["version"]
-    scripts = {
-        point.name: point.value for point in installed.entry_points if point.group == "console_scripts"
-    }
+    scripts = {point.name: point.value for point in installed.entry_points if point.group == "console_scripts"}
     assert scripts == PROJECT["scripts"]
 
 

@@ -68,9 +68,7 @@ def failure(*files: Path) -> str:
     return message
 
 
-def test_an_installed_package_and_a_file_register_side_by_side(
-    install: Install, plugin: Callable[[str], Path]
-) -> None:
+def test_an_installed_package_and_a_file_register_side_by_side(install: Install, plugin: Callable[[str], Path]) -> None:
     module = install("acme_donut", STRATEGY.format(name="zz-installed"))
     path = plugin(STRATEGY.format(name="aa-file"))
     registry = load_plugins([path])
@@ -87,9 +85,7 @@ def test_nothing_stays_registered_for_the_next_call(plugin: Callable[[str], Path
 
 
 @pytest.mark.parametrize("hook", [donutbench_register_strategies, donutbench_register_datasets])
-def test_the_example_of_each_hook_is_a_plugin(
-    hook: Callable[[], object], plugin: Callable[[str], Path]
-) -> None:
+def test_the_example_of_each_hook_is_a_plugin(hook: Callable[[], object], plugin: Callable[[str], Path]) -> None:
     example = str(hook.__doc__).partition("::\n")[2]
     if "reference(" in example:
         pytest.importorskip("benchmark.parts.starts", reason="the parts are not there")
@@ -134,9 +130,7 @@ def test_a_failing_entry_point_is_named_with_its_package(install: Install) -> No
 
 @pytest.mark.parametrize("name", ["donutbench_register_strategy", "donutbench_register_stategies"])
 @pytest.mark.parametrize("mark", ["@hookimpl\n", ""])
-def test_a_misspelt_hook_is_named_with_the_nearest(
-    name: str, mark: str, plugin: Callable[[str], Path]
-) -> None:
+def test_a_misspelt_hook_is_named_with_the_nearest(name: str, mark: str, plugin: Callable[[str], Path]) -> None:
     path = plugin(f"from benchmark import hookimpl\n\n{mark}def {name}():\n    return []\n")
     message = failure(path)
     assert str(path) in message

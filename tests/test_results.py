@@ -65,9 +65,7 @@ def make_record(**changes: Any) -> Record:
 
 def make_prediction(**changes: Any) -> Prediction:
     values = {"id": "7", "prediction": {"menu": [{"nm": "x"}]}, "ground_truth": {"total": "1\u2028é"}}
-    return Prediction.model_validate(
-        {**values, "ted": 0.5, "tp": 1, "fn": 2, "fp": 3, "text": "<s>\n", **changes}
-    )
+    return Prediction.model_validate({**values, "ted": 0.5, "tp": 1, "fn": 2, "fp": 3, "text": "<s>\n", **changes})
 
 
 @contextmanager
@@ -229,8 +227,6 @@ def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pyte
 
 
 def test_records_and_report_import_no_torch_and_draw_lazily() -> None:
-    code = (
-        "import sys, benchmark.results, benchmark.report; print({'torch', 'matplotlib'} & set(sys.modules))"
-    )
+    code = "import sys, benchmark.results, benchmark.report; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -18,9 +18,7 @@ UNFINISHED = Path("reports/local/pretrain")
 
 def pretrain(
     scale: ScaleOption,
-    output: Annotated[
-        Path | None, typer.Option(help="Where the checkpoints go; else the package's zoo/SCALE.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the checkpoints go; else the package's zoo/SCALE.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Make only this checkpoint.")] = None,
 ) -> None:
     """Train the reference checkpoints of a scale on the embedded data; goes on where it stopped."""

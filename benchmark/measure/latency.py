@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import DonutProcessor, VisionEncoderDecoderModel
+from transformers import DonutProcessor, Donut
 
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
@@ -32,7 +32,7 @@ class Latency:
 
 
 def measure_latency(
-    model: VisionEncoderDecoderModel,
+    model: Donut,
     processor: DonutProcessor,
     pages: torch.Tensor,
     prompt: str,
@@ -73,9 +73,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def read_fixed(
-    model: VisionEncoderDecoderModel, processor: DonutProcessor, page: torch.Tensor, prompt: str, tokens: int
-) -> torch.Tensor:
+def read_fixed(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: str, tokens: int) -> torch.Tensor:
     """Read uint8 (1, height, width[, 3]) as `decode` does, but write exactly `tokens` tokens: (1, tokens)."""
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
     write = greedy if supports(model) else generate

@@ -68,9 +68,7 @@ def null_floor(
     return float(np.mean(values))
 
 
-def global_cka(
-    matrix: Matrix, encoder_layers: int, student_decoder_layers: int, teacher_decoder_layers: int
-) -> float:
+def global_cka(matrix: Matrix, encoder_layers: int, student_decoder_layers: int, teacher_decoder_layers: int) -> float:
     """The mean similarity of corresponding layers, from the matrix (student layers, teacher layers).
 
     Both list the encoder's layers first. Encoder layers correspond at equal index, and so do decoder layers

@@ -47,7 +47,8 @@ def load_model(path: str | Path) -> Donut:
     finally:
         if bar:
             logging.enable_progress_bar()
-    return model.eval()
+    model.eval()
+    return model
 
 
 def load_processor(path: str | Path) -> DonutProcessor:

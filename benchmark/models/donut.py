@@ -5,7 +5,7 @@ A published Donut checkpoint has no bridge and loads here unchanged.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -74,8 +74,17 @@ class DonutEncoder(DonutSwinModel):
 class Donut(VisionEncoderDecoderModel):
     """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`."""
 
+    encoder: DonutEncoder
+    decoder: MBartForCausalLM
+
     def __init__(self, config: VisionEncoderDecoderConfig) -> None:
-        super().__init__(config, encoder=DonutEncoder(config.encoder), decoder=MBartForCausalLM(config.decoder))
+        encoder, decoder = cast(DonutSwinConfig, config.encoder), cast(MBartConfig, config.decoder)
+        super().__init__(config, encoder=DonutEncoder(encoder), decoder=MBartForCausalLM(decoder))
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that can be written: what the table of positions holds."""
+        return int(self.decoder.config.max_position_embeddings)
 
 
 def build(scale: Scale, architecture: Architecture, vocabulary: int, seed: int) -> Donut:
@@ -98,7 +107,7 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
     if scale.bridge:
         rows, columns = scale.grid
         encoder.bridge = {"rows": rows, "columns": columns, "bottleneck": architecture.bottleneck}
-    decoder = MBartConfig(
+    decoder = MBartConfig(  # type: ignore[call-arg] # options of every config are not in its signature
         vocab_size=vocabulary,
         d_model=architecture.decoder_width,
         decoder_layers=architecture.decoder_layers,
@@ -107,19 +116,18 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
         max_position_embeddings=scale.max_tokens,
         init_std=scale.initial_std,
         scale_embedding=True,
-        add_final_layer_norm=True,
         is_decoder=True,
         is_encoder_decoder=False,
         add_cross_attention=True,
         dropout=0.0,
         forced_eos_token_id=None,
     )
-    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    return cast(VisionEncoderDecoderConfig, VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder))
 
 
 def fit_vocabulary(model: Donut, size: int) -> Donut:
     """Give the decoder `size` tokens, in place: tokens of data sets that it has not seen yet begin untrained."""
     if model.decoder.get_input_embeddings().weight.shape[0] < size:
         model.decoder.resize_token_embeddings(size, mean_resizing=False)
-        model.config.decoder.vocab_size = size
+        model.decoder.config.vocab_size = size
     return model

@@ -13,7 +13,9 @@ from torch import nn
 def embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
     """Token and position tables, by name; a tied output head is the token table and counts once."""
     tables = {
-        id(module.weight): f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)
+        id(module.weight): f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding)
     }
     named = dict(model.named_parameters())
     return {name: p for name, p in named.items() if id(p) in tables or name.endswith(("bridge.rows", "bridge.columns"))}
@@ -26,7 +28,5 @@ def non_embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of linear and convolutional layers that are not a (tied) embedding, by name, in a fixed order."""
-    layers = {
-        id(module.weight) for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))
-    }
+    layers = {id(module.weight) for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))}
     return {name: p for name, p in sorted(non_embeddings(model).items()) if id(p) in layers}

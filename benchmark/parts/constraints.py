@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import VisionEncoderDecoderModel
-
+    from benchmark.models.donut import Donut
     from benchmark.models.pruning import Mask
 
 
@@ -18,7 +17,7 @@ class FixedMask:
     They are zeroed again after every optimizer step: masking gradients alone lets Adam's momentum revive them.
     """
 
-    def attach(self, model: VisionEncoderDecoderModel) -> Mask:
+    def attach(self, model: Donut) -> Mask:
         from benchmark.models.pruning import Mask
 
         return Mask(model)

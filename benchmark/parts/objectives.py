@@ -17,9 +17,7 @@ class CrossEntropy:
     def needs_teacher(self) -> bool:
         return False
 
-    def __call__(
-        self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
@@ -44,9 +42,7 @@ class LogitDistillation:
     def needs_teacher(self) -> bool:
         return True
 
-    def __call__(
-        self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor
-    ) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
         from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
         if teacher_logits is None:

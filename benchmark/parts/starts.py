@@ -9,8 +9,7 @@ from benchmark.errors import UserError
 from benchmark.types import References
 
 if TYPE_CHECKING:
-    from transformers import VisionEncoderDecoderModel
-
+    from benchmark.models.donut import Donut
     from benchmark.scales import Scale
 
 TARGETS = {"paper-table": 1 - 37 / 141, "half": 0.5}
@@ -36,7 +35,7 @@ class Reference:
 
     name: str
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
+    def __call__(self, references: References, scale: Scale, seed: int) -> Donut:
         return references.load(self.name)
 
     def __str__(self) -> str:
@@ -57,7 +56,7 @@ class Pruned:
     def __post_init__(self) -> None:
         sparsity_of(self.target)
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
+    def __call__(self, references: References, scale: Scale, seed: int) -> Donut:
         from benchmark.models.pruning import magnitudes, prune_globally, random_scores
 
         model = references.load(self.of)

@@ -121,9 +121,7 @@ def _total_nonzero(record: Record) -> float | None:
     return None if sizes is None else (sizes.params_nonzero + sizes.params_embedding) / MILLION
 
 
-def _millions(
-    key: str, title: str, get: Get, reported: Callable[[paper.Parameters], int]
-) -> tuple[Column, ...]:
+def _millions(key: str, title: str, get: Get, reported: Callable[[paper.Parameters], int]) -> tuple[Column, ...]:
     def look_up(name: str | None) -> float | None:
         row = paper.parameters(name)
         return None if row is None else reported(row)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from transformers import (
     DonutProcessor,
-    PreTrainedModel,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -68,7 +67,7 @@ class Course:
             self._logits = torch.cat([part.cpu().half() for part in parts]).clone()
         return {"teacher_logits": self._logits}
 
-    def logits_of(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    def logits_of(self, model: Donut, batch: Batch) -> torch.Tensor:
         """Teacher-forced logits (documents, tokens, vocabulary)."""
         labels = batch["labels"].to(model.device)
         output = model(
@@ -86,19 +85,30 @@ class Course:
 def train_strategy(
     model: Donut, strategy: Strategy, course: Course, validate: Validate, seed: int, title: str
 ) -> tuple[Curve, int]:
-    """Train in place; the curve of (step, validation score) and the steps. Raises what the constraint's check raises."""
+    """Train in place; the curve of (step, validation score) and the steps. Raises if the constraint was broken."""
     objective = strategy.objective
     assert objective is not None
     attached = strategy.constraint.attach(model) if strategy.constraint else None
     curve: Curve = []
-    callbacks: list[TrainerCallback] = [EverySteps(lambda step: curve.append((step, validate(model))), course.budget.evaluations)]
+    callbacks: list[TrainerCallback] = [
+        EverySteps(lambda step: curve.append((step, validate(model))), course.budget.evaluations)
+    ]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
     plan = Plan(course.steps, course.batch, course.budget.learning_rate, seed)
     columns = course.teacher_columns() if objective.needs_teacher else {}
     with tempfile.TemporaryDirectory() as folder:
         loss = _Distil(objective, course)
-        train(model, Collate(course.pages, **columns), len(course.pages), plan, loss, title, Path(folder), callbacks)
+        train(
+            model,
+            Collate(course.pages, **columns),
+            len(course.pages),
+            plan,
+            loss,
+            title,
+            Path(folder),
+            callbacks,
+        )
     _check(attached)
     return curve, course.steps
 
@@ -110,7 +120,7 @@ class _Distil:
         self._objective = objective
         self._course = course
 
-    def __call__(self, model: PreTrainedModel, batch: Batch, done: float) -> torch.Tensor:
+    def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         teacher = batch.get("teacher_logits")
         if teacher is None and self._objective.needs_teacher:
             with torch.no_grad(), quiet(self._course.teacher):

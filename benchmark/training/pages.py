@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,7 +35,11 @@ class Pages:
 
     def head(self, count: int) -> Pages:
         return Pages(
-            self.ids[:count], self.pages[:count], self.labels[:count], self.points[:count], self.ground_truths[:count]
+            self.ids[:count],
+            self.pages[:count],
+            self.labels[:count],
+            self.points[:count],
+            self.ground_truths[:count],
         )
 
 
@@ -64,7 +69,7 @@ def _fetch(documents: Sequence[Document], jobs: int) -> list[Document]:
     global _shared
     _shared = documents
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        parts = pool.map(_part, list(zip(edges[:-1], edges[1:], strict=True)), chunksize=1)
+        parts = pool.map(_part, list(pairwise(edges)), chunksize=1)
     return [document for part in parts for document in part]
 
 
@@ -88,15 +93,3 @@ def _points(documents: Sequence[Document], labels: torch.Tensor, processor: Donu
                     raise UserError(f"document {document.id}: its glyphs do not follow its ground truth")
                 points[row, column] = glyph.x, glyph.y
     return torch.from_numpy(points)
-
-
-def batches(count: int, size: int, epochs: float, seed: int) -> Iterator[torch.Tensor]:
-    """Indices of documents, shuffled anew in every epoch: the same batches for the same arguments."""
-    generator = torch.Generator().manual_seed(seed)
-    steps = int(count * epochs) // size
-    order = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        while len(order) < size:
-            order = torch.cat([order, torch.randperm(count, generator=generator)])
-        yield order[:size]
-        order = order[size:]

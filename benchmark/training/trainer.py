@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset as TorchDataset
 from transformers import (
-    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -23,12 +22,13 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from benchmark.models.donut import Donut
 from benchmark.progress import Bar
 from benchmark.training.muon import MuonWithAdam
 from benchmark.training.pages import Pages
 
 Batch = dict[str, torch.Tensor]
-Loss = Callable[[PreTrainedModel, Batch, float], torch.Tensor]
+Loss = Callable[[Donut, Batch, float], torch.Tensor]
 """(model, batch, share of the training that is done) -> loss."""
 
 
@@ -84,7 +84,7 @@ class _Loop(Trainer):
 
 
 def train(
-    model: PreTrainedModel,
+    model: Donut,
     collate: Collate,
     documents: int,
     plan: Plan,
@@ -115,7 +115,7 @@ def train(
     return losses
 
 
-def eager_attention(model: PreTrainedModel) -> None:
+def eager_attention(model: Donut) -> None:
     """On CPU the fused attention's backward pass in bfloat16 takes half of a whole training step."""
     model.decoder.set_attn_implementation("eager")
 

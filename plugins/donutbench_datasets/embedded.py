@@ -26,10 +26,10 @@ class Pages(Sequence[Document]):
     scale: Scale
     split: Split
     seed: int
-    count: int
+    size: int
 
     def __len__(self) -> int:
-        return self.count
+        return self.size
 
     @overload
     def __getitem__(self, index: int) -> Document: ...
@@ -37,10 +37,10 @@ class Pages(Sequence[Document]):
     def __getitem__(self, index: slice) -> list[Document]: ...
     def __getitem__(self, index: int | slice) -> Document | list[Document]:
         if isinstance(index, slice):
-            return [self._make(i) for i in range(*index.indices(self.count))]
-        if not -self.count <= index < self.count:
+            return [self._make(i) for i in range(*index.indices(self.size))]
+        if not -self.size <= index < self.size:
             raise IndexError(index)
-        return self._make(index % self.count)
+        return self._make(index % self.size)
 
     def _make(self, index: int) -> Document:
         entropy = (self.seed, zlib.crc32(self.name.encode()), SPLITS.index(self.split), index)

@@ -9,7 +9,6 @@ from donutbench_datasets.embedded import embedded
 from donutbench_datasets.render import Sheet
 from donutbench_datasets.words import Writer, choice, money
 
-
 Draw = Callable[[int], str]
 
 

@@ -181,7 +181,8 @@ class Sheet:
         strength = int(random.integers(0, 12))
         grain = random.integers(0, 256, (4, self.height, self.width), dtype=np.uint8).sum(axis=0, dtype=np.int32) - 510
         page += grain * strength // 148
-        return np.clip(page, 0, 255).astype(np.uint8)
+        developed: Page = np.clip(page, 0, 255).astype(np.uint8)
+        return developed
 
 
 def _invert(matrix: list[list[float]], glyphs: list[Glyph]) -> list[tuple[float, float]]:

@@ -1,7 +1,7 @@
 """The text of the embedded documents: seeded, and never shared between splits.
 
-Every name, company, street, dish, article, code and line of text belongs to exactly one split, which is read off a checksum of its
-characters. A generator draws until it meets a string of its own split, so that nothing of the test split can occur in
+Every name, company, street, dish, article, code and line of text belongs to exactly one split, which is read off a
+checksum of its characters. A generator draws until it meets a string of its own split, so that nothing of the test split can occur in
 training, however many documents are drawn, and no list of them has to be kept.
 """
 
@@ -18,27 +18,29 @@ Random = np.random.Generator
 
 COMMON = tuple(
     """the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which
-one you were her all she there would their we him been has when who will more no if out so said what up its about into
-than them can only other new some could time these two may then do first any my now such like our over man me even most
-made after also did many before must through back years where much your way well down should because each just those
-people mister how too little state good very make world still own see men work long get here between both life being
-under never day same another know while last might us great old year off come since against go came right used take
-three states himself few house use during without again place around however home small found thought went say part
-once general high upon school every does got united left number course war until always away something fact though
-water less public put think almost hand enough far took head yet government system better set told nothing night end
-why called find going look asked later knew point next program city business give group toward young days let room
-side social given present several order national possible rather second face per among form important often things
-looked early white case large need big four within felt children along saw best church ever least power development
-light thing seemed family interest want members mind country area others done turned although open god service certain
-kind problem began different door thus help sense means whole matter garden winter summer letter paper morning evening
-window river mountain bridge market street station village corner engine signal answer question travel carry deliver
-receive package weight value price total amount change receipt table kitchen coffee butter bread sugar pepper orange
-apple lemon cherry onion garlic tomato potato carrot chicken turkey salmon rabbit silver golden copper iron stone
-glass cotton linen wool leather velvet timber maple cedar willow forest meadow valley island harbour ocean desert
-thunder lightning rainbow shadow mirror candle lantern hammer needle ladder basket bottle pocket button ribbon jacket
-quick quiet quite queen quarter zero zone size lazy crazy prize jazz fuzzy jump joke enjoy major object subject expect
-exact example extra box six mix fix tax wax very above below behind beyond beside across inside outside nearly hardly
-simple gentle humble noble famous nervous curious serious various precious previous obvious vast vivid brave grave""".split()
+one you were her all she there would their we him been has when who will more no if out so said what up its
+about into than them can only other new some could time these two may then do first any my now such like our
+over man me even most made after also did many before must through back years where much your way well down
+should because each just those people mister how too little state good very make world still own see men work
+long get here between both life being under never day same another know while last might us great old year off
+come since against go came right used take three states himself few house use during without again place around
+however home small found thought went say part once general high upon school every does got united left number
+course war until always away something fact though water less public put think almost hand enough far took head
+yet government system better set told nothing night end why called find going look asked later knew point next
+program city business give group toward young days let room side social given present several order national
+possible rather second face per among form important often things looked early white case large need big four
+within felt children along saw best church ever least power development light thing seemed family interest want
+members mind country area others done turned although open god service certain kind problem began different door
+thus help sense means whole matter garden winter summer letter paper morning evening window river mountain
+bridge market street station village corner engine signal answer question travel carry deliver receive package
+weight value price total amount change receipt table kitchen coffee butter bread sugar pepper orange apple lemon
+cherry onion garlic tomato potato carrot chicken turkey salmon rabbit silver golden copper iron stone glass
+cotton linen wool leather velvet timber maple cedar willow forest meadow valley island harbour ocean desert
+thunder lightning rainbow shadow mirror candle lantern hammer needle ladder basket bottle pocket button ribbon
+jacket quick quiet quite queen quarter zero zone size lazy crazy prize jazz fuzzy jump joke enjoy major object
+subject expect exact example extra box six mix fix tax wax very above below behind beyond beside across inside
+outside nearly hardly simple gentle humble noble famous nervous curious serious various precious previous
+obvious vast vivid brave grave""".split()
 )
 _OPENINGS = "b c d f g h j k l m n p r s t v w z br cr dr fr gr kr pr tr st sl sh ch th bl cl fl".split()
 _VOWELS = "a e i o u ai ea ou ie oa".split()
@@ -104,7 +106,8 @@ class Writer:
     def street(self, longest: int) -> str:
         """A number, a street and a town."""
         return self.draw(
-            lambda: f"{self._number(1, 200)} {self.invented(7)} {choice(self.random, _STREETS)}, {self.invented(7)}", longest
+            lambda: f"{self._number(1, 200)} {self.invented(7)} {choice(self.random, _STREETS)}, {self.invented(7)}",
+            longest,
         )
 
     def phone(self) -> str:

@@ -1,4 +1,4 @@
-"""Control: the dense teacher with the same extra steps, so that more training is not taken for compression."""
+"""Control: the dense teacher with the same extra steps: more training is not compression."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Control of DONUT-hole: the same mask and steps without distillation, so that what distillation adds is seen."""
+"""Control of DONUT-hole: the same mask and steps without distillation, to see what that adds."""
 
 from collections.abc import Iterator
 

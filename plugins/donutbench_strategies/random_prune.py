@@ -1,4 +1,4 @@
-"""Control of DONUT-hole: random weights removed, the rest the same, so that what magnitude adds is seen."""
+"""Control of DONUT-hole: random weights removed, the rest the same, to see what magnitude adds."""
 
 from collections.abc import Iterator
 

@@ -32,9 +32,7 @@ def silent(teacher: Donut, processor: DonutProcessor) -> Donut:
     return model
 
 
-def test_latencies_are_milliseconds(
-    teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset
-) -> None:
+def test_latencies_are_milliseconds(teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset) -> None:
     start = time.perf_counter()
     prompt = prompt_of(dataset)
     both = measure_latency(teacher, processor, pages.pages, prompt, longest=8, tokens=7, repeats=3)

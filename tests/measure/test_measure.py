@@ -43,9 +43,7 @@ def test_everything_is_measured(measured: tuple[Efficiency, Efficiency]) -> None
         assert efficiency.peak_memory_bytes > 4 * efficiency.params_total
 
 
-def test_the_model_is_left_as_it_was(
-    teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset
-) -> None:
+def test_the_model_is_left_as_it_was(teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     random = torch.get_rng_state()
     was_training = teacher.training

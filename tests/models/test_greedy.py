@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
-from transformers import BartConfig, BartForCausalLM, VisionEncoderDecoderModel
+from transformers import BartConfig, BartForCausalLM, DonutProcessor, VisionEncoderDecoderModel
 from transformers.models.mbart.modeling_mbart import MBartAttention
 
 from benchmark.models.donut import Donut, build
@@ -69,9 +70,9 @@ def written(model: VisionEncoderDecoderModel, pages: torch.Tensor, end: int) -> 
 
 
 def expected(model: VisionEncoderDecoderModel, pages: torch.Tensor, end: int) -> list[list[int]]:
-    """What `generate` writes, with the end token up to the full length."""
+    """What `generate` writes up to the end token, and that token up to the full length."""
     rows = generate(model, pages, START, end, LONGEST).tolist()
-    return [row + [end] * (LONGEST - 1 - len(row)) for row in rows]
+    return [row[: length(row, end)] + [end] * (LONGEST - 1 - length(row, end)) for row in rows]
 
 
 def length(row: list[int], end: int) -> int:
@@ -151,35 +152,44 @@ def test_layers_may_differ_in_heads_and_widths(teacher: Donut) -> None:
 def test_a_projection_may_be_any_module(teacher: Donut) -> None:
     first, second, *_ = teacher.decoder.model.decoder.layers
     first.self_attn.q_proj = nn.Sequential(nn.Linear(96, 8, bias=False), nn.Linear(8, 96))
-    prune.l1_unstructured(second.self_attn.k_proj, "weight", 0.5)  # type: ignore[no-untyped-call]
+    prune.l1_unstructured(second.self_attn.k_proj, "weight", 0.5)
     with torch.no_grad():
         second.self_attn.k_proj.weight_orig.mul_(3)
     rows = written(teacher, pixels(4), NEVER)
     assert rows == expected(teacher, pixels(4), NEVER)
 
 
-def test_other_decoders_are_left_to_generate() -> None:
-    donut = build(TINY, TINY.small, VOCABULARY, seed=0)
-    assert supports(donut)
-    config = BartConfig(
-        vocab_size=VOCABULARY, d_model=64, decoder_layers=1, decoder_ffn_dim=64, decoder_attention_heads=2,
-        is_decoder=True,
-    )  # fmt: skip
-    config.add_cross_attention = True
-    donut.decoder = BartForCausalLM(config)
-    assert not supports(donut)
+def decodes(model: Any, processor: DonutProcessor) -> bool:
+    """Whether `decode` gives the text of what `generate` writes, and leaves the model in the mode that it was in."""
+    pages = torch.randint(0, 256, (5, TINY.height, TINY.width), dtype=torch.uint8)
+    training = model.training
+    texts = decode(model, processor, pages, "<s_receipts-mini>", longest=12, batch=2)
+    assert model.training is training
+    assert all(texts)
+    start = processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>")
+    end = processor.tokenizer.eos_token_id
+    model.train(False)
+    rows = generate(model, to_pixels(pages), start, end, 12).tolist()
+    return texts == [processor.tokenizer.decode(row[: length(row, end)]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def processor() -> DonutProcessor:
+    (dataset,) = import_module("donutbench_datasets.receipts_mini").donutbench_register_datasets()
+    return build_processor(TINY, [dataset])
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_decode_gives_the_text_and_leaves_the_mode(training: bool) -> None:
-    (dataset,) = import_module("donutbench_datasets.receipts_mini").donutbench_register_datasets()
-    processor = build_processor(TINY, [dataset])
+def test_decode_gives_the_text_and_leaves_the_mode(processor: DonutProcessor, training: bool) -> None:
     model = model_of(TINY.small, len(processor.tokenizer)).train(training)
-    pages = torch.randint(0, 256, (5, TINY.height, TINY.width), dtype=torch.uint8)
-    texts = decode(model, processor, pages, "<s_receipts-mini>", longest=12, batch=2)
-    assert model.training is training
-    start = processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>")
-    end = processor.tokenizer.eos_token_id
-    rows = generate(model.eval(), to_pixels(pages), start, end, 12).tolist()
-    assert texts == [processor.tokenizer.decode(row[: length(row, end)]) for row in rows]
-    assert all(texts)
+    assert supports(model)
+    assert decodes(model, processor)
+
+
+def test_other_decoders_are_left_to_generate(processor: DonutProcessor) -> None:
+    config = BartConfig(vocab_size=len(processor.tokenizer), d_model=64, decoder_layers=1, decoder_attention_heads=2)
+    config.is_decoder = config.add_cross_attention = True
+    decoder: Any = BartForCausalLM(config)
+    model = VisionEncoderDecoderModel(encoder=model_of(TINY.small).encoder, decoder=decoder)
+    assert not supports(model)
+    assert decodes(model, processor)

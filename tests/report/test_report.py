@@ -83,9 +83,7 @@ def test_an_unknown_data_set_is_named(records: list[Record]) -> None:
         leaderboard_frame(records, "cord")
 
 
-def test_the_head_says_what_was_measured_and_how_far_to_trust_it(
-    records: list[Record], make_record: Make
-) -> None:
+def test_the_head_says_what_was_measured_and_how_far_to_trust_it(records: list[Record], make_record: Make) -> None:
     other = make_record("small", "receipts-mini", environment={"torch": "2.14.0"})
     text = leaderboard_markdown([*[r for r in records if r.cell != other.cell], other])
     assert "Scale tiny, budget quick." in text
@@ -142,9 +140,7 @@ def test_the_same_records_give_the_same_bytes(run_directory: Path) -> None:
     assert leaderboard_markdown(records[::-1]) == leaderboard_markdown(records)
 
 
-def test_a_figure_has_a_line_a_trained_strategy_and_no_metadata(
-    run_directory: Path, records: list[Record]
-) -> None:
+def test_a_figure_has_a_line_a_trained_strategy_and_no_metadata(run_directory: Path, records: list[Record]) -> None:
     write_report(run_directory)
     picture = Image.open(io.BytesIO(contents(run_directory)["figures/validation-parcels-mini.png"]))
     assert set(picture.info) <= {"dpi"}

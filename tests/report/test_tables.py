@@ -52,9 +52,7 @@ def test_a_reference_comes_first_even_without_a_paper_name(records: list[Record]
     assert list(markdown_rows(2, [*records, reference]))[:3] == ["teacher", "z-reference", "none"]
 
 
-@pytest.mark.parametrize(
-    ("number", "dataset"), [(2, "synthdog-mini"), (3, "receipts-mini"), (4, "parcels-mini")]
-)
+@pytest.mark.parametrize(("number", "dataset"), [(2, "synthdog-mini"), (3, "receipts-mini"), (4, "parcels-mini")])
 def test_reported_stands_beside_measured(records: list[Record], number: int, dataset: str) -> None:
     row = markdown_rows(number, records)["prune-distill"]
     reported = paper.SCORES[number]["DONUT-hole"]
@@ -103,9 +101,7 @@ def test_several_seeds_give_mean_and_sample_deviation(make_record: Make) -> None
     assert csv_rows(2, seeds[:1])[0]["ted_measured_std"] == ""
 
 
-def test_a_failed_cell_is_shown_with_its_error(
-    records: list[Record], make_record: Make, failed: Fail
-) -> None:
+def test_a_failed_cell_is_shown_with_its_error(records: list[Record], make_record: Make, failed: Fail) -> None:
     broken = failed(make_record("small", "receipts-mini"), "CUDA | out of\nmemory at `x` <s_menu>")
     changed = [broken if record.cell == broken.cell else record for record in records]
     row = markdown_rows(3, changed)["small"]
@@ -144,9 +140,7 @@ def test_every_csv_has_the_rows_of_its_markdown(records: list[Record]) -> None:
 
 def test_all_csv_holds_every_record_in_full(records: list[Record], make_record: Make, failed: Fail) -> None:
     broken = failed(make_record("small", "receipts-mini"), "boom")
-    rows = list(
-        csv.DictReader(io.StringIO(all_records_csv([*records[1:], broken.model_copy(update={"seed": 9})])))
-    )
+    rows = list(csv.DictReader(io.StringIO(all_records_csv([*records[1:], broken.model_copy(update={"seed": 9})]))))
     assert len(rows) == 27
     row = next(row for row in rows if (row["strategy"], row["dataset"]) == ("prune", "synthdog-mini"))
     assert float(row["density"]) == 265_144 / 1_012_000
