@@ -28,7 +28,10 @@ check-reports: $(INSTALLED)
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	cp -r reports/tiny/results "$$copy" && \
 	$(BIN)/python -m benchmark report "$$copy" && \
-	diff -r --exclude=results --exclude=figures reports/tiny "$$copy"
+	diff -r --exclude=results --exclude=figures reports/tiny "$$copy" && \
+	cp README.md "$$copy/README.md" && \
+	$(BIN)/python -m benchmark report reports/tiny --readme "$$copy/README.md" && \
+	diff README.md "$$copy/README.md"
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

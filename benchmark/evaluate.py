@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -120,19 +121,19 @@ def evaluate_checkpoint(
     model = place(loaded.model, find_device(device))
     longest = model.longest
     test = load_pages(dataset.open(scale, "test", 0, limit), loaded.processor, longest)
-    _known_prompt(loaded.processor, dataset)
+    _prompt(loaded.processor, dataset.name)
     metrics, _ = Judge(dataset, loaded.processor, test, test.ground_truths, longest).judge(model)
     return {"dataset": dataset.name, "test_documents": len(test), "ted": metrics.ted, "f1": metrics.f1}
 
 
 def predict_images(
-    checkpoint: str, images: Sequence[Path], device: str = "auto", prompt: str | None = None
+    checkpoint: str, images: Sequence[Path], device: str = "auto", dataset: str | None = None
 ) -> list[dict[str, Json]]:
     """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
     pages = [read_image(path) for path in images]
     loaded = load_checkpoint(checkpoint)
     model = place(loaded.model, find_device(device))
-    start = prompt or _own_prompt(loaded.processor)
+    start = _prompt(loaded.processor, dataset)
     longest = model.longest
     results = []
     for path, page in zip(images, pages, strict=True):
@@ -158,11 +159,11 @@ def _tensor(pages: NDArray[np.uint8]) -> Any:
     return torch.from_numpy(pages)
 
 
-def _known_prompt(processor: DonutProcessor, dataset: Dataset) -> None:
-    if prompt_of(dataset) not in processor.tokenizer.get_vocab():
-        raise UserError(f"this checkpoint knows no data set {dataset.name}: its tokenizer lacks {prompt_of(dataset)}")
-
-
-def _own_prompt(processor: DonutProcessor) -> str:
-    known = sorted(t for t in processor.tokenizer.get_vocab() if t.startswith("<s_") and "-" in t)
-    raise UserError(f"say what to read with --dataset; this checkpoint knows {', '.join(known) or 'no prompt'}")
+def _prompt(processor: DonutProcessor, dataset: str | None) -> str:
+    """The prompt token of a data set; without a name the only one that the checkpoint knows."""
+    known = sorted(token for token in processor.tokenizer.get_vocab() if re.fullmatch(r"<s_[^>]*-[^>]*>", token))
+    wanted = [token for token in known if dataset is None or token == f"<s_{dataset}>"]
+    if len(wanted) != 1:
+        names = ", ".join(token[3:-1] for token in known) or "none"
+        raise UserError(f"say with --dataset what to read; this checkpoint knows the data sets: {names}")
+    return wanted[0]

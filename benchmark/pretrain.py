@@ -6,6 +6,7 @@ The order is that of the paper: upstream models learn to read, then copies of th
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import time
@@ -19,14 +20,15 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.metrics import ted_accuracy
-from benchmark.models.checkpoint import load_model, save_model
+from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_json, to_pixels
 from benchmark.predict import decode
+from benchmark.results import write_atomically
 from benchmark.scales import Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
 from benchmark.training.pages import Pages, load_pages
-from benchmark.training.trainer import Batch, Collate, EverySteps, Plan, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 from benchmark.types import Dataset
 
 
@@ -55,13 +57,13 @@ class Recipe:
 def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
     """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
     teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=24_000, steps=2_400, batch=32, learning_rate=2e-2)
-    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=1_000, encoder_share=0.3)
-    small = replace(teacher, name="small", architecture="small", steps=1_600)
+    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=800)
+    small = replace(teacher, name="small", architecture="small", steps=1_300)
     downstream = replace(
         teacher,
         start="teacher",
         documents=6_400,
-        steps=400,
+        steps=300,
         encoder_share=0.0,
         aided_share=0.5,
         learning_rate=1e-2,
@@ -82,10 +84,9 @@ class AidedReading:
         self._scale = scale
         self._prompt = prompt
         self._pad = pad
-        self._shifts = torch.Generator().manual_seed(recipe.seed)
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
-        pages, points = self._shifted(batch["pages"], batch["points"])
+        pages, points = self._shifted(batch["pages"], batch["points"], round(done * self._recipe.steps))
         places = places_of(points, self._scale)
         cells = model.encoder(pixel_values=to_pixels(pages)).last_hidden_state
         reader = cast(CellReader, model.cell_reader)
@@ -108,25 +109,44 @@ class AidedReading:
             loss = loss + aid * reader.loss(cells, batch["labels"], places)
         return loss
 
-    def _shifted(self, pages: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _shifted(self, pages: torch.Tensor, points: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The whole batch moved by a few pixels, so that a page seen again is not the same page."""
         most = self._recipe.shift
-        down, right = torch.randint(-most, most + 1, (2,), generator=self._shifts).tolist()
+        generator = torch.Generator().manual_seed(self._recipe.seed * 1_000_003 + step)
+        down, right = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
         moved = torch.where(points >= 0, points + torch.tensor([right, down]), points)
         return torch.roll(pages, (down, right), (1, 2)), moved
 
 
+@dataclass
+class Journal:
+    """The validation curve and the time taken, which outlive a killed training."""
+
+    path: Path
+    curve: list[tuple[int, float]]
+    _before: float
+    _began: float
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        kept = json.loads(path.read_text()) if path.is_file() else {"curve": [], "seconds": 0.0}
+        return cls(path, [(step, ted) for step, ted in kept["curve"]], kept["seconds"], time.time())
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.time() - self._began
+
+    def add(self, step: int, ted: float) -> None:
+        """A step that is passed again, since the newest checkpoint was older, counts once."""
+        self.curve = [*((s, t) for s, t in self.curve if s < step), (step, ted)]
+        write_atomically(self.path, json.dumps({"curve": self.curve, "seconds": self.seconds}).encode())
+
+
 def pretrain(
-    scale: Scale,
-    datasets: Sequence[Dataset],
-    output: Path,
-    work: Path,
-    only: Sequence[str] = (),
-    jobs: int = 2,
+    scale: Scale, datasets: Sequence[Dataset], output: Path, work: Path, only: Sequence[str] = ()
 ) -> list[Path]:
     """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`."""
-    processor = build_processor(scale, datasets)
-    processor.save_pretrained(str(output))
+    processor = _processor(scale, datasets, output)
     by_name = {dataset.name: dataset for dataset in datasets}
     tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
     plan = recipes(scale, tasks)
@@ -142,46 +162,48 @@ def pretrain(
     return made
 
 
+def _processor(scale: Scale, datasets: Sequence[Dataset], output: Path) -> DonutProcessor:
+    """The processor that the zoo began with, so that its checkpoints agree on what a token is."""
+    if (output / "tokenizer.json").is_file():
+        return load_processor(output)
+    processor = build_processor(scale, datasets)
+    processor.save_pretrained(str(output))
+    return processor
+
+
 def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProcessor, output: Path, work: Path) -> None:
-    began = time.time()
-    pages = _cached_pages(dataset, scale, recipe, processor, work)
+    # Rendering is plain Python: a process a core.
+    documents = dataset.open(scale, "train", recipe.seed, recipe.documents)
+    pages = load_pages(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
     validation = load_pages(
         dataset.open(scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
     )
     model = _beginning(recipe, scale, processor, output)
     model.cell_reader = CellReader(model.encoder.config.hidden_size, len(processor.tokenizer))
-    curve: list[tuple[int, float]] = []
+    journal = Journal.open(work / "journal.json")
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
     loss = AidedReading(recipe, scale, prompt, processor.tokenizer.pad_token_id)
 
     def look(step: int) -> None:
-        curve.append((step, score(model, processor, validation, dataset, scale)))
-        print(
-            f"{recipe.name}: step {step}, validation N-TED {curve[-1][1]:.3f}, {time.time() - began:.0f} s",
-            flush=True,
-        )
+        ted = score(model, processor, validation, dataset, scale)
+        journal.add(step, ted)
+        print(f"{recipe.name}: step {step}, validation N-TED {ted:.3f}, {journal.seconds:.0f} s", flush=True)
 
     plan = Plan(
         recipe.steps,
         recipe.batch,
         recipe.learning_rate,
         recipe.seed,
-        save_steps=max(50, recipe.steps // 20),
+        save_steps=max(1, recipe.steps // 20),
         muon=True,
     )
-    train(model, Collate(pages), len(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
+    train(model, Documents(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
     del model.cell_reader
     model.generation_config.forced_eos_token_id = None
     save_model(model, output / recipe.name, half=True)
     test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
     stored = load_model(output / recipe.name)
-    _write_recipe(
-        output / recipe.name,
-        recipe,
-        curve,
-        score(stored, processor, test, dataset, scale),
-        time.time() - began,
-    )
+    _write_recipe(output / recipe.name, recipe, journal, score(stored, processor, test, dataset, scale))
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -190,10 +212,6 @@ def _beginning(recipe: Recipe, scale: Scale, processor: DonutProcessor, output: 
         return load_model(output / recipe.start)
     architecture = scale.small if recipe.architecture == "small" else scale.teacher
     return build(scale, architecture, len(processor.tokenizer), recipe.seed)
-
-
-def _cached_pages(dataset: Dataset, scale: Scale, recipe: Recipe, processor: DonutProcessor, work: Path) -> Pages:
-    return load_pages(dataset.open(scale, "train", recipe.seed, recipe.documents), processor, scale.max_tokens, jobs=2)
 
 
 def score(model: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset, scale: Scale) -> float:
@@ -205,12 +223,12 @@ def score(model: Donut, processor: DonutProcessor, pages: Pages, dataset: Datase
     return sum(scores) / len(scores)
 
 
-def _write_recipe(folder: Path, recipe: Recipe, curve: list[tuple[int, float]], test: float, seconds: float) -> None:
+def _write_recipe(folder: Path, recipe: Recipe, journal: Journal, test: float) -> None:
     record: dict[str, Any] = {
         "recipe": asdict(recipe),
-        "curve": curve,
+        "curve": journal.curve,
         "test_ted": test,
-        "hours": round(seconds / 3600, 3),
+        "hours": round(journal.seconds / 3600, 3),
         "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }

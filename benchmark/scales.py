@@ -87,9 +87,9 @@ TINY = Scale(
     small=Architecture(
         32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=64, decoder_heads=2, bottleneck=16
     ),
-    quick=Budget(reading_documents=3200, task_documents=2400, batch=16, learning_rate=1e-3, evaluations=4),
+    quick=Budget(reading_documents=2000, task_documents=1440, batch=16, learning_rate=1e-3, evaluations=3),
     full=Budget(reading_documents=64000, task_documents=16000, batch=32, learning_rate=1e-3, evaluations=10),
-    validation_documents=50,
+    validation_documents=40,
     test_documents=100,
 )
 

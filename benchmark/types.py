@@ -18,7 +18,8 @@ from benchmark.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.models.donut import Donut
+    from transformers import VisionEncoderDecoderModel
+
     from benchmark.scales import Scale
 
 Json = Any
@@ -94,13 +95,13 @@ class Dataset:
 class References(Protocol):
     """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy."""
 
-    def load(self, name: str) -> Donut: ...
+    def load(self, name: str) -> VisionEncoderDecoderModel: ...
 
 
 class Start(Protocol):
     """The model that a strategy begins with: (reference models, scale, seed) -> model."""
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> Donut: ...
+    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel: ...
 
 
 class Objective(Protocol):
@@ -131,7 +132,7 @@ class AttachedConstraint(Protocol):
 class Constraint(Protocol):
     """What must hold of the model while it trains."""
 
-    def attach(self, model: Donut) -> AttachedConstraint: ...
+    def attach(self, model: VisionEncoderDecoderModel) -> AttachedConstraint: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Workshop:
         kept = _reopen(folder, key)
         if kept is None:
             began = time.perf_counter()
-            self._keep(self._train(cell), folder, key, time.perf_counter() - began)
+            self._keep(self._train(cell), cell, folder, key, began)
             kept = _reopen(folder, key)
             assert kept is not None
         place(kept.model, self.device)
@@ -114,15 +114,21 @@ class Workshop:
         strategy, dataset = cell.strategy, cell.dataset
         references = self._references(dataset, cell.seed)
         if strategy.objective is None:
-            model = strategy.start(references, self.scale, cell.seed)
+            model = self._begin(strategy, references, cell.seed)
             return Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
         if dataset.name == self.upstream.name:
-            model = strategy.start(references, self.scale, cell.seed)
+            model = self._begin(strategy, references, cell.seed)
             return self._course_of(strategy, dataset, cell.seed, Trained(model, fingerprint(model), 0, 0, 0.0, [], []))
         upstream = Cell(strategy, self.upstream, cell.scale, cell.budget, cell.seed)
         before = self._trained(upstream, key_of(upstream, self.zoo_fingerprint, self.limit))
         fit_vocabulary(before.model, references.vocabulary)
         return self._course_of(strategy, dataset, cell.seed, before)
+
+    def _begin(self, strategy: Strategy, references: DatasetReferences, seed: int) -> Donut:
+        model = strategy.start(references, self.scale, seed)
+        if not isinstance(model, Donut):
+            raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
+        return model
 
     def _course_of(self, strategy: Strategy, dataset: Dataset, seed: int, before: Trained) -> Trained:
         course = self._course(dataset, seed)
@@ -139,10 +145,12 @@ class Workshop:
             before.curve,
         )
 
-    def _keep(self, trained: Trained, folder: Path, key: str, seconds: float) -> None:
+    def _keep(self, trained: Trained, cell: Cell, folder: Path, key: str, began: float) -> None:
         """Save, and make sure that what was saved is what was trained, zero for zero."""
         zeros = _zeros(trained.model)
+        seconds = time.perf_counter() - began
         save_model(trained.model, folder)
+        self._processor(cell.dataset).save_pretrained(str(folder))
         again = load_model(folder)
         if _zeros(again) != zeros or fingerprint(again) != fingerprint(trained.model):
             raise RuntimeError("the saved model is not the trained one")
@@ -174,7 +182,7 @@ class Workshop:
             course = self._new_course(dataset, seed, model)
             start = Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
             curve, steps = train_strategy(
-                model.to(self.device),
+                place(model, self.device),
                 strategy,
                 course,
                 self._validator(course),
@@ -182,7 +190,7 @@ class Workshop:
                 f"teacher on {dataset.name}",
             )
             made = Trained(model, start.start_hash, steps, steps * course.batch, 0.0, curve, [])
-            self._keep(made, folder, key, time.perf_counter() - began)
+            self._keep(made, cell, folder, key, began)
         return folder
 
     def _course(self, dataset: Dataset, seed: int) -> Course:

@@ -19,8 +19,10 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 LAYERS = (
     ("errors", "scales", "types"),
     ("hookspecs", "metrics", "results"),
-    ("generate", "measure", "models", "parts", "plugin_manager", "progress", "training"),
-    ("evaluate", "predict", "pretrain"),
+    ("devices", "generate", "measure", "models", "parts", "plugin_manager", "predict", "progress", "training"),
+    ("cells", "pretrain", "representations", "zoo"),
+    ("evaluate",),
+    ("workshop",),
     ("runner",),
     ("report",),
     ("cli", "__main__"),

@@ -15,6 +15,7 @@ from benchmark.plugin_manager import check_known
 def predict(
     checkpoint: CheckpointArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
+    dataset: Annotated[str | None, typer.Option(help="Read the images as documents of this data set.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Print the JSON that a checkpoint reads from each image, one line an image."""
@@ -22,5 +23,5 @@ def predict(
 
     from benchmark.evaluate import predict_images
 
-    for prediction in predict_images(checkpoint, images, device):
+    for prediction in predict_images(checkpoint, images, device, dataset):
         typer.echo(json.dumps(prediction, ensure_ascii=False))

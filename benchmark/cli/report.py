@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from benchmark.cli.options import DirArgument
 
 
-def report(folder: DirArgument) -> None:
+def report(
+    folder: DirArgument,
+    readme: Annotated[Path | None, typer.Option(help="Put a summary between the leaderboard marks of this file.")] = None,
+) -> None:
     """Write the tables and figures of DIR again, from its records alone."""
-    from benchmark.report import write_report
+    from benchmark.report import embed_summary, write_report
 
     write_report(folder)
+    if readme is not None:
+        embed_summary(readme, folder)
     typer.echo(f"see {folder / 'leaderboard.md'}")

@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers import DonutProcessor, Donut
+from transformers import DonutProcessor
 
+from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
 from benchmark.predict import decode, generate

@@ -41,7 +41,7 @@ def _cpu_peak(predict: Callable[[], object]) -> int:
     return live.peak
 
 
-class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this
+class _LiveStorages(TorchDispatchMode):
     """Adds up the storages that operators allocate, until they die."""
 
     def __init__(self) -> None:

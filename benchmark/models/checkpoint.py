@@ -47,7 +47,7 @@ def load_model(path: str | Path) -> Donut:
     finally:
         if bar:
             logging.enable_progress_bar()
-    model.eval()
+    model.train(False)
     return model
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.models.donut import Donut
+    from transformers import VisionEncoderDecoderModel
+
     from benchmark.models.pruning import Mask
 
 
@@ -17,7 +18,7 @@ class FixedMask:
     They are zeroed again after every optimizer step: masking gradients alone lets Adam's momentum revive them.
     """
 
-    def attach(self, model: Donut) -> Mask:
+    def attach(self, model: VisionEncoderDecoderModel) -> Mask:
         from benchmark.models.pruning import Mask
 
         return Mask(model)

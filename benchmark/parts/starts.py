@@ -9,7 +9,8 @@ from benchmark.errors import UserError
 from benchmark.types import References
 
 if TYPE_CHECKING:
-    from benchmark.models.donut import Donut
+    from transformers import VisionEncoderDecoderModel
+
     from benchmark.scales import Scale
 
 TARGETS = {"paper-table": 1 - 37 / 141, "half": 0.5}
@@ -35,7 +36,7 @@ class Reference:
 
     name: str
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> Donut:
+    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
         return references.load(self.name)
 
     def __str__(self) -> str:
@@ -56,7 +57,7 @@ class Pruned:
     def __post_init__(self) -> None:
         sparsity_of(self.target)
 
-    def __call__(self, references: References, scale: Scale, seed: int) -> Donut:
+    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
         from benchmark.models.pruning import magnitudes, prune_globally, random_scores
 
         model = references.load(self.of)

@@ -7,10 +7,11 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.report.figures import write_figures
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
+from benchmark.report.readme import embed_summary
 from benchmark.report.tables import write_tables
 from benchmark.results import read_records, write_atomically
 
-__all__ = ["leaderboard_frame", "write_report"]
+__all__ = ["embed_summary", "leaderboard_frame", "write_report"]
 
 
 def write_report(directory: Path) -> list[Path]:

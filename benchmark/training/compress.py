@@ -22,7 +22,7 @@ from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.pages import Pages
-from benchmark.training.trainer import Batch, Collate, EverySteps, Plan, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 from benchmark.types import AttachedConstraint, Dataset, Objective, Strategy
 
 _LARGEST_CACHE = 2**30
@@ -99,11 +99,7 @@ def train_strategy(
     columns = course.teacher_columns() if objective.needs_teacher else {}
     with tempfile.TemporaryDirectory() as folder:
         loss = _Distil(objective, course)
-        train(
-            model,
-            Collate(course.pages, **columns),
-            len(course.pages),
-            plan,
+        train(model, Documents(course.pages, **columns), plan,
             loss,
             title,
             Path(folder),

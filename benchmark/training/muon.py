@@ -6,7 +6,7 @@ Read off the cells of the encoder, characters were right 0.22 of the time after 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -49,7 +49,7 @@ class MuonWithAdam(torch.optim.Optimizer):
 def _parts(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Weights of linear layers, and all the others: embeddings, positions, biases, norms and training-only heads."""
     matrices: dict[int, nn.Parameter] = {
-        id(module.weight): module.weight
+        id(module.weight): cast(nn.Parameter, module.weight)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and not name.startswith(("decoder.lm_head", "cell_reader"))
     }

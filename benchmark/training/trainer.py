@@ -47,26 +47,28 @@ class Plan:
     muon: bool = False
 
 
-class _Indices(TorchDataset[int]):
-    def __init__(self, count: int) -> None:
-        self._count = count
+class Documents(TorchDataset[dict[str, Any]]):
+    """Documents to train on: pages, labels, points, and columns of (documents, tokens, ...) that go with the labels.
+
+    An item is only an index and a range as long as the document's labels, by which `Trainer` puts documents of
+    like length into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
+    """
+
+    def __init__(self, pages: Pages, **columns: torch.Tensor) -> None:
+        self._pages = pages.pages
+        self._columns = {"labels": pages.labels, "points": pages.points, **columns}
+        self._lengths = (pages.labels != -100).sum(1).tolist()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._lengths)
 
-    def __getitem__(self, index: int) -> int:
-        return index
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"index": index, "input_ids": range(self._lengths[index])}
 
-
-class Collate:
-    """Indices -> a batch: pages, labels, points and whatever else is kept for each document."""
-
-    def __init__(self, pages: Pages, **extra: torch.Tensor) -> None:
-        self._columns = {"pages": pages.pages, "labels": pages.labels, "points": pages.points, **extra}
-
-    def __call__(self, indices: list[int]) -> Batch:
-        rows = torch.tensor(indices)
-        return {name: column[rows] for name, column in self._columns.items()}
+    def collate(self, items: list[dict[str, Any]]) -> Batch:
+        rows = torch.tensor([item["index"] for item in items])
+        longest = max(len(item["input_ids"]) for item in items)
+        return {"pages": self._pages[rows]} | {name: column[rows, :longest] for name, column in self._columns.items()}
 
 
 class _Loop(Trainer):
@@ -85,8 +87,7 @@ class _Loop(Trainer):
 
 def train(
     model: Donut,
-    collate: Collate,
-    documents: int,
+    documents: Documents,
     plan: Plan,
     loss: Loss,
     title: str,
@@ -102,8 +103,8 @@ def train(
         losses,
         model=model,
         args=_arguments(plan, folder, str(model.device)),
-        train_dataset=_Indices(documents),
-        data_collator=collate,
+        train_dataset=documents,
+        data_collator=documents.collate,
         callbacks=[*callbacks, bar],
         optimizers=(MuonWithAdam(model, plan.learning_rate) if plan.muon else None, None),
     )
@@ -141,6 +142,7 @@ def _arguments(plan: Plan, folder: Path, device: str) -> TrainingArguments:
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
+        train_sampling_strategy="group_by_length",
         dataloader_drop_last=True,
         dataloader_pin_memory=False,
     )

@@ -17,7 +17,7 @@ from benchmark.training.pages import Pages
 from benchmark.types import Dataset
 
 
-class OtherDecoder(MBartForCausalLM):  # type: ignore[no-untyped-call]  # not annotated in transformers
+class OtherDecoder(MBartForCausalLM):
     """Reads as MBART does, but is not known to `models.greedy`."""
 
 

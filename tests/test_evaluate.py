@@ -1,0 +1,308 @@
+"""Scoring and reading: any image or a line that names it, the blind score, and what CKA looks at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import DonutProcessor
+
+from benchmark.cli import main
+from benchmark.errors import UserError
+from benchmark.evaluate import Judge, evaluate_checkpoint, predict_images, read_image
+from benchmark.metrics import field_f1, linear_cka, ted_accuracy
+from benchmark.metrics.cka import cka_matrix
+from benchmark.models.checkpoint import load_checkpoint, save_model
+from benchmark.models.donut import Donut, build
+from benchmark.models.processor import build_processor, to_json, to_text
+from benchmark.predict import decode
+from benchmark.representations import Representations, represent
+from benchmark.scales import TINY
+from benchmark.training.pages import Pages
+from benchmark.types import Dataset
+
+PROMPT = "<s_receipts-mini>"
+
+Draw = Callable[[Path], object]
+
+
+def noise(path: Path) -> Path:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)).save(path, "PNG")
+    return path
+
+
+def cut(path: Path) -> None:
+    content = noise(path).read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(noise(path).read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+CORRUPT: dict[str, Draw] = {
+    "cut short": cut,
+    "a byte is wrong": flipped,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("this is no image"),
+    "missing": lambda path: None,
+    "a folder": lambda path: path.mkdir(),
+}
+BLANK: dict[str, Draw] = {
+    "white": lambda path: Image.new("RGB", (160, 96), "white").save(path),
+    "black and small": lambda path: Image.new("L", (3, 2), 0).save(path),
+    "long and transparent": lambda path: Image.new("RGBA", (900, 40), (0, 0, 0, 0)).save(path),
+    "two colours": lambda path: Image.new("1", (40, 900), 1).save(path),
+}
+
+
+def student_of(dataset: Dataset, folder: Path) -> Path:
+    """An untrained student that knows one data set, in a folder."""
+    processor = build_processor(TINY, [dataset])
+    save_model(build(TINY, TINY.small, len(processor.tokenizer), seed=0), folder)
+    processor.save_pretrained(str(folder))
+    return folder
+
+
+class TestPredictImages:
+    @pytest.mark.parametrize("how", CORRUPT)
+    def test_an_image_that_cannot_be_read_is_named(self, how: str, checkpoint: Path, tmp_path: Path) -> None:
+        good, bad = noise(tmp_path / "good.png"), tmp_path / "bad.png"
+        CORRUPT[how](bad)
+        with pytest.raises(UserError) as caught:
+            predict_images(str(checkpoint), [good, bad], dataset="receipts-mini")
+        assert f"cannot read the image {bad}" in str(caught.value)
+        assert str(good) not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_pages_without_text_give_a_result(self, checkpoint: Path, tmp_path: Path) -> None:
+        paths = [tmp_path / f"{number}.png" for number in range(len(BLANK))]
+        for path, draw in zip(paths, BLANK.values(), strict=True):
+            draw(path)
+        results = predict_images(str(checkpoint), paths, dataset="receipts-mini")
+        assert [result["image"] for result in results] == [str(path) for path in paths]
+        for result in results:
+            assert set(result) == {"image", "prediction"}
+            assert isinstance(result["prediction"], (dict, list))
+            assert json.loads(json.dumps(result)) == result
+
+    def test_a_page_is_read_as_in_the_benchmark(
+        self, checkpoint: Path, datasets: dict[str, Dataset], pages: Pages, tmp_path: Path
+    ) -> None:
+        document = datasets["receipts-mini"].open(TINY, "test", 0, 1)[0]
+        Image.fromarray(document.page).save(tmp_path / "receipt.png")
+        loaded = load_checkpoint(checkpoint)
+        (text,) = decode(loaded.model, loaded.processor, pages.pages[:1], PROMPT, TINY.max_tokens)
+        (result,) = predict_images(str(checkpoint), [tmp_path / "receipt.png"], dataset="receipts-mini")
+        assert result["prediction"] == to_json(loaded.processor, text)
+
+    @pytest.mark.parametrize("dataset", ["cord-v3", None])
+    def test_what_can_be_read_is_told(self, dataset: str | None, checkpoint: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="parcels-mini, receipts-mini, synthdog-mini"):
+            predict_images(str(checkpoint), [noise(tmp_path / "page.png")], dataset=dataset)
+
+    def test_a_data_set_of_one_word_can_be_read(self, datasets: dict[str, Dataset], tmp_path: Path) -> None:
+        invoices = replace(datasets["receipts-mini"], name="invoices")
+        folder = student_of(invoices, tmp_path / "donut")
+        (result,) = predict_images(str(folder), [noise(tmp_path / "page.png")], dataset="invoices")
+        assert "prediction" in result
+
+    def test_the_command_prints_what_it_reads(
+        self, datasets: dict[str, Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The command line names no task: a checkpoint of one task needs none."""
+        folder = student_of(datasets["receipts-mini"], tmp_path / "donut")
+        image = str(noise(tmp_path / "page.png"))
+        assert main(["predict", str(folder), image]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["image"] == image
+        assert "Traceback" not in err
+
+    def test_the_command_names_a_corrupt_image(
+        self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cut(tmp_path / "bad.png")
+        assert main(["predict", str(checkpoint), str(tmp_path / "bad.png")]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert "bad.png" in err
+
+
+def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:5] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees to the right
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    page = read_image(tmp_path / "turned.png")
+    assert page.shape == (40, 20, 3)
+    assert (page[:, -5:] == 255).all()
+    assert (page[:, :-5] == 0).all()
+
+
+@pytest.fixture
+def judge(datasets: dict[str, Dataset], processor: DonutProcessor, pages: Pages) -> Judge:
+    train = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
+    return Judge(datasets["receipts-mini"], processor, pages, train, longest=60)
+
+
+class TestJudge:
+    def test_the_blind_score_is_that_of_the_best_fixed_answer(
+        self, judge: Judge, datasets: dict[str, Dataset], pages: Pages
+    ) -> None:
+        answers = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
+        scores = [
+            sum(ted_accuracy(answer, truth) for truth in pages.ground_truths) / len(pages) for answer in answers
+        ]
+        assert len(set(scores)) == len(scores)
+        assert judge.blind_ted == pytest.approx(max(scores))
+        assert 0 < judge.blind_ted < 0.9
+
+    def test_who_knows_the_only_answer_needs_not_read(
+        self, datasets: dict[str, Dataset], processor: DonutProcessor, pages: Pages
+    ) -> None:
+        truth = pages.ground_truths[0]
+        same = replace(pages, ground_truths=(truth,) * len(pages))
+        judge = Judge(datasets["receipts-mini"], processor, same, [pages.ground_truths[1], truth], longest=60)
+        assert judge.blind_ted == 1.0
+
+    def test_the_scores_are_those_of_the_predictions(self, judge: Judge, model: Donut, pages: Pages) -> None:
+        metrics, lines = judge.judge(model)
+        assert [line.id for line in lines] == list(pages.ids)
+        assert [line.ground_truth for line in lines] == list(pages.ground_truths)
+        for line in lines:
+            assert line.prediction == to_json(judge.processor, line.text)
+            assert line.ted == ted_accuracy(line.prediction, line.ground_truth)
+        assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
+        f1 = field_f1([line.prediction for line in lines], [line.ground_truth for line in lines])
+        assert metrics.f1 == pytest.approx(f1)
+        micro = sum(line.tp for line in lines) / sum(line.tp + (line.fp + line.fn) / 2 for line in lines)
+        assert metrics.f1 == pytest.approx(micro)
+        assert metrics.ted_cannot_read == judge.blind_ted
+        assert (metrics.cka, metrics.layerwise) == (None, [])
+
+    def test_a_perfect_reader_gets_1(
+        self, judge: Judge, model: Donut, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        texts = [to_text(truth) for truth in pages.ground_truths]
+        monkeypatch.setattr("benchmark.evaluate.decode", lambda *_: texts)
+        metrics, lines = judge.judge(model)
+        assert (metrics.ted, metrics.f1) == (1.0, 1.0)
+        assert sum(line.fn + line.fp for line in lines) == 0
+
+    def test_the_teacher_is_like_itself(self, judge: Judge, model: Donut, pages: Pages) -> None:
+        judge.compare_with(model)
+        metrics, _ = judge.judge(model)
+        assert metrics.cka == pytest.approx(1.0)
+        assert metrics.cka_debiased == pytest.approx(1.0)
+        assert metrics.cka_documents == len(pages)
+        assert np.diag(metrics.layerwise) == pytest.approx([1.0] * 6)
+        assert metrics.layers_student == metrics.layers_teacher
+        assert metrics.cka_null_floor is not None
+        assert 0 < metrics.cka_null_floor < 1
+
+    def test_another_model_is_less_like_it(self, judge: Judge, model: Donut) -> None:
+        judge.compare_with(model)
+        student = build(TINY, TINY.small, len(judge.processor.tokenizer), seed=9)
+        metrics, _ = judge.judge(student)
+        assert metrics.cka is not None
+        assert 0 < metrics.cka < 0.999
+        assert np.asarray(metrics.layerwise).shape == (4, 6)
+
+    def test_too_few_documents_have_no_cka(
+        self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: Pages
+    ) -> None:
+        judge = Judge(datasets["receipts-mini"], processor, pages.head(3), pages.ground_truths[:1], longest=20)
+        judge.compare_with(model)
+        metrics, lines = judge.judge(model)
+        assert len(lines) == 3
+        assert (metrics.cka, metrics.cka_debiased, metrics.layerwise) == (None, None, [])
+
+
+class TestEvaluateCheckpoint:
+    def test_it_scores_the_test_split(self, checkpoint: Path, datasets: dict[str, Dataset]) -> None:
+        scores = evaluate_checkpoint(str(checkpoint), datasets["receipts-mini"], TINY, limit=3)
+        assert scores["dataset"] == "receipts-mini"
+        assert scores["test_documents"] == 3
+        assert 0 <= scores["ted"] <= 1
+        assert 0 <= scores["f1"] <= 1
+
+    def test_a_data_set_that_it_does_not_know_is_told(
+        self, checkpoint: Path, datasets: dict[str, Dataset]
+    ) -> None:
+        other = replace(datasets["receipts-mini"], name="invoices")
+        with pytest.raises(UserError, match="receipts-mini"):
+            evaluate_checkpoint(str(checkpoint), other, TINY, limit=1)
+
+    def test_a_checkpoint_without_processor_is_told(
+        self, checkpoint: Path, datasets: dict[str, Dataset], tmp_path: Path
+    ) -> None:
+        shutil.copytree(checkpoint, tmp_path / "a" / "b" / "c")
+        (tmp_path / "a" / "b" / "c" / "tokenizer.json").unlink()
+        with pytest.raises(UserError, match=r"no tokenizer\.json"):
+            evaluate_checkpoint(str(tmp_path / "a" / "b" / "c"), datasets["receipts-mini"], TINY, limit=1)
+
+
+class TestRepresentations:
+    @pytest.fixture
+    def ours(self, model: Donut, processor: DonutProcessor, pages: Pages) -> Representations:
+        return look(model, processor, pages)
+
+    def test_every_stage_and_layer_says_one_row_a_document(self, ours: Representations, pages: Pages) -> None:
+        assert ours.names == ("enc.0", "enc.1", "dec.0", "dec.1", "dec.2", "dec.3")
+        widths = [TINY.teacher.embed_dim, TINY.teacher.encoder_width] + [TINY.teacher.decoder_width] * 4
+        assert [layer.shape for layer in ours.layers] == [(len(pages), width) for width in widths]
+        assert (ours.encoder_layers, ours.decoder_layers) == (2, 4)
+        assert all(layer.dtype == np.float64 and np.isfinite(layer).all() for layer in ours.layers)
+        assert all(np.ptp(layer, axis=0).max() > 0 for layer in ours.layers)
+
+    def test_a_layer_is_like_itself(self, ours: Representations) -> None:
+        for debiased in (False, True):
+            assert [linear_cka(layer, layer, debiased) for layer in ours.layers] == pytest.approx([1.0] * 6)
+        matrix = cka_matrix(ours.layers, ours.layers)
+        assert matrix == pytest.approx(matrix.T)
+        assert matrix[0, 5] < 0.999
+
+    def test_the_student_has_fewer_and_narrower_layers(self, processor: DonutProcessor, pages: Pages) -> None:
+        student = look(build(TINY, TINY.small, len(processor.tokenizer), seed=0), processor, pages)
+        assert student.names == ("enc.0", "enc.1", "dec.0", "dec.1")
+        assert [layer.shape[1] for layer in student.layers] == [32, 64, 64, 64]
+
+    def test_it_depends_neither_on_the_batch_nor_on_padding(
+        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: Pages
+    ) -> None:
+        padded = replace(pages, labels=torch.nn.functional.pad(pages.labels, (0, 20), value=-100))
+        for other in (look(model, processor, pages, batch=4), look(model, processor, padded)):
+            for mine, theirs in zip(ours.layers, other.layers, strict=True):
+                assert theirs == pytest.approx(mine, abs=1e-4)
+
+    def test_the_decoder_is_seen_on_the_ground_truth(
+        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: Pages
+    ) -> None:
+        other = look(model, processor, replace(pages, labels=pages.labels.roll(1, 0)))
+        assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(ours.layers[:2], other.layers[:2], strict=True))
+        assert not any(np.allclose(a, b, atol=1e-3) for a, b in zip(ours.layers[2:], other.layers[2:], strict=True))
+
+    def test_it_leaves_the_model_as_it_was(self, model: Donut, processor: DonutProcessor, pages: Pages) -> None:
+        model.train(True)
+        before = deepcopy(model.state_dict())
+        look(model, processor, pages)
+        assert model.training
+        assert not any(module._forward_hooks for module in model.modules())
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def look(model: Donut, processor: DonutProcessor, pages: Pages, batch: int = 25) -> Representations:
+    tokenizer = processor.tokenizer
+    return represent(model, pages, tokenizer.convert_tokens_to_ids(PROMPT), tokenizer.pad_token_id, batch)

@@ -1,0 +1,106 @@
+"""The zoo is made by a command that goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import benchmark.pretrain as module
+from benchmark.errors import UserError
+from benchmark.models.checkpoint import load_checkpoint
+from benchmark.plugin_manager import load_plugins
+from benchmark.pretrain import Journal, Recipe, pretrain, recipes
+from benchmark.scales import TINY, Scale
+from benchmark.training.aids import CellReader, guided_attention, places_of
+from benchmark.types import Dataset
+
+QUICK = replace(TINY, validation_documents=2, test_documents=2, max_tokens=192)
+
+
+@pytest.fixture
+def datasets() -> list[Dataset]:
+    return [entry.item for entry in load_plugins().datasets.values() if entry.item.embedded]
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
+        return tuple(replace(recipe, documents=16, batch=4, steps=10) for recipe in recipes(scale, tasks))
+
+    monkeypatch.setattr(module, "recipes", few)
+
+
+def test_it_goes_on_after_a_kill(
+    datasets: list[Dataset], short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add: Callable[[Journal, int, float], None] = Journal.add
+
+    def killed(journal: Journal, step: int, ted: float) -> None:
+        add(journal, step, ted)
+        if step == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"])
+    assert not (tmp_path / "zoo" / "teacher").exists()
+    seen: list[int] = []
+
+    def noted(journal: Journal, step: int, ted: float) -> None:
+        seen.append(step)
+        add(journal, step, ted)
+
+    monkeypatch.setattr(Journal, "add", noted)
+    made = pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"])
+    assert made == [tmp_path / "zoo" / "teacher"]
+    assert seen[0] > 5
+    record = json.loads((made[0] / "recipe.json").read_text())
+    assert [step for step, _ in record["curve"]] == list(range(1, 11))
+    assert record["recipe"]["documents"] == 16
+    assert record["hours"] > 0
+    checkpoint = load_checkpoint(made[0])
+    assert not hasattr(checkpoint.model, "cell_reader")
+    assert checkpoint.processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>") > 0
+    assert pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"]) == []
+
+
+def test_an_unknown_checkpoint_is_named(datasets: list[Dataset], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'techer'"):
+        pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["techer"])
+
+
+def test_the_baseline_sees_a_22nd_of_the_documents() -> None:
+    by_name = {recipe.name: recipe for recipe in recipes(TINY, ["receipts-mini"])}
+    assert by_name["none"].documents == by_name["teacher"].documents // 22
+    assert by_name["none"].architecture == by_name["teacher"].architecture
+    assert by_name["receipts-mini/teacher"].start == "teacher"
+
+
+def test_places_are_cells() -> None:
+    points = torch.tensor([[[0.0, 0.0], [8.5, 0.0], [159.0, 95.0], [-1.0, -1.0], [161.0, 3.0]]])
+    assert places_of(points, TINY).tolist() == [[0, 1, 239, -1, -1]]
+
+
+def test_the_cell_reader_wants_characters_in_their_cells() -> None:
+    reader = CellReader(width=4, vocabulary=5)
+    labels, places = torch.tensor([[3, 4, 2]]), torch.tensor([[1, 1, 0]])
+    with torch.no_grad():
+        reader.head.weight.zero_()
+        reader.head.bias.zero_()
+        # Slot 0 says token 3 and slot 1 token 4 in every cell: right in cell 1 only.
+        reader.head.bias[[3, 5 + 4]] = 9.0
+    cells = torch.zeros(1, 2, 4)
+    assert reader.accuracy(cells, labels, places) == pytest.approx(2 / 3)
+    wrong = reader.loss(cells, torch.tensor([[1, 2, 1]]), places)
+    assert reader.loss(cells, labels, places) < wrong
+
+
+def test_guided_attention_is_minus_log_of_the_mass() -> None:
+    attention = torch.tensor([[[[0.25, 0.75], [0.5, 0.5]]]])
+    places = torch.tensor([[1, -1]])
+    assert guided_attention((attention,), places).item() == pytest.approx(0.28768, abs=1e-4)
