@@ -57,13 +57,13 @@ class Recipe:
 def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
     """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
     teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=24_000, steps=2_400, batch=32, learning_rate=2e-2)
-    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=800)
-    small = replace(teacher, name="small", architecture="small", steps=1_300)
+    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=450)
+    small = replace(teacher, name="small", architecture="small", steps=800)
     downstream = replace(
         teacher,
         start="teacher",
         documents=6_400,
-        steps=300,
+        steps=250,
         encoder_share=0.0,
         aided_share=0.5,
         learning_rate=1e-2,

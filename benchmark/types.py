@@ -17,7 +17,6 @@ from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-
     from transformers import VisionEncoderDecoderModel
 
     from benchmark.scales import Scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,12 +70,13 @@ def model(_untrained: Donut) -> Donut:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(_untrained: Donut, processor: DonutProcessor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The untrained teacher and its processor in a folder; not to be changed."""
+def checkpoint(processor: DonutProcessor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained student of few words and its processor in a folder; not to be changed."""
     from benchmark.models.checkpoint import save_model
+    from benchmark.models.donut import build
 
     folder = tmp_path_factory.mktemp("checkpoint") / "donut"
-    save_model(_untrained, folder)
+    save_model(build(replace(TINY, max_tokens=48), TINY.small, len(processor.tokenizer), seed=0), folder)
     processor.save_pretrained(str(folder))
     return folder
 

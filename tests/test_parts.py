@@ -232,7 +232,7 @@ class TestFixedMask:
         row, column = (weight == 0).nonzero()[0].tolist()
         with torch.no_grad():
             weight[row, column] = 1e-30
-        with pytest.raises(RuntimeError, match="^1 pruned weight"):
+        with pytest.raises(RuntimeError, match=r"^1 pruned weight"):
             attached.check()
 
     def test_a_weight_may_become_zero(self, model: Donut) -> None:

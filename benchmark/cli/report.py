@@ -12,7 +12,9 @@ from benchmark.cli.options import DirArgument
 
 def report(
     folder: DirArgument,
-    readme: Annotated[Path | None, typer.Option(help="Put a summary between the leaderboard marks of this file.")] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="Put a summary between the leaderboard marks of this file.")
+    ] = None,
 ) -> None:
     """Write the tables and figures of DIR again, from its records alone."""
     from benchmark.report import embed_summary, write_report

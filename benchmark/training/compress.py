@@ -99,7 +99,10 @@ def train_strategy(
     columns = course.teacher_columns() if objective.needs_teacher else {}
     with tempfile.TemporaryDirectory() as folder:
         loss = _Distil(objective, course)
-        train(model, Documents(course.pages, **columns), plan,
+        train(
+            model,
+            Documents(course.pages, **columns),
+            plan,
             loss,
             title,
             Path(folder),

@@ -1,8 +1,8 @@
 """The text of the embedded documents: seeded, and never shared between splits.
 
 Every name, company, street, dish, article, code and line of text belongs to exactly one split, which is read off a
-checksum of its characters. A generator draws until it meets a string of its own split, so that nothing of the test split can occur in
-training, however many documents are drawn, and no list of them has to be kept.
+checksum of its characters. A generator draws until it meets a string of its own split, so that nothing of the test
+split can occur in training, however many documents are drawn, and no list of them has to be kept.
 """
 
 from __future__ import annotations
