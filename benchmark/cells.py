@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import Any
 
 from benchmark.errors import UserError
@@ -42,7 +43,7 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
     """A hash of the strategy's parts, the data set, the scale, budget, seed, reference models and limit."""
     facts = {
         "protocol": PROTOCOL,
-        "strategy": [cell.strategy.name, *(repr(part) for part in parts_of(cell.strategy).values())],
+        "strategy": [cell.strategy.name, *(_identity(part) for part in parts_of(cell.strategy).values())],
         "dataset": [cell.dataset.name, cell.dataset.version],
         "scale": repr(cell.scale),
         "budget": cell.budget,
@@ -51,6 +52,21 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
         "limit": limit,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _identity(part: object) -> str:
+    """What a part is, the same in every process: its fields, or of a plain function what it does."""
+    if not isinstance(part, FunctionType):
+        return repr(part)
+    code = part.__code__
+    return repr(
+        (
+            part.__qualname__,
+            code.co_code.hex(),
+            [c for c in code.co_consts if not isinstance(c, CodeType)],
+            code.co_names,
+        )
+    )
 
 
 def parts_of(strategy: Strategy) -> dict[str, Any]:

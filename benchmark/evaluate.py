@@ -161,7 +161,9 @@ def _tensor(pages: NDArray[np.uint8]) -> Any:
 
 def _prompt(processor: DonutProcessor, dataset: str | None) -> str:
     """The prompt token of a data set; without a name the only one that the checkpoint knows."""
-    known = sorted(token for token in processor.tokenizer.get_vocab() if re.fullmatch(r"<s_[^>]*-[^>]*>", token))
+    known: list[str] = sorted(
+        token for token in processor.tokenizer.get_vocab() if re.fullmatch(r"<s_[^>]*-[^>]*>", token)
+    )
     wanted = [token for token in known if dataset is None or token == f"<s_{dataset}>"]
     if len(wanted) != 1:
         names = ", ".join(token[3:-1] for token in known) or "none"

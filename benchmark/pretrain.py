@@ -129,7 +129,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        kept = json.loads(path.read_text()) if path.is_file() else {"curve": [], "seconds": 0.0}
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"curve": [], "seconds": 0.0}
         return cls(path, [(step, ted) for step, ted in kept["curve"]], kept["seconds"], time.time())
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from transformers import DonutProcessor, VisionEncoderDecoderModel
+from transformers import DonutProcessor
 
 from benchmark.measure.latency import measure_latency, read_fixed
 from benchmark.measure.macs import count_macs
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.measure.size import size_dense_bytes, size_packed_bytes
+from benchmark.models.donut import Donut
 from benchmark.models.processor import to_pixels
 from benchmark.results import Efficiency
 from benchmark.training.pages import Pages
@@ -18,7 +19,7 @@ FIXED_TOKENS = 64
 
 
 def measure(
-    model: VisionEncoderDecoderModel,
+    model: Donut,
     processor: DonutProcessor,
     pages: Pages,
     prompt: str,
