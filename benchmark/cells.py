@@ -16,6 +16,7 @@ from benchmark.results import cell_name
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Strategy
 
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 PROTOCOL = 1
 """Raise when training or scoring changes, so that finished cells are run again."""
 
@@ -54,19 +55,20 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _identity(part: object) -> str:
+def _identity(part: object) -> object:
     """What a part is, the same in every process: its fields, or of a plain function what it does."""
-    if not isinstance(part, FunctionType):
-        return repr(part)
-    code = part.__code__
-    return repr(
-        (
-            part.__qualname__,
-            code.co_code.hex(),
-            [c for c in code.co_consts if not isinstance(c, CodeType)],
-            code.co_names,
-        )
-    )
+    if isinstance(part, FunctionType):
+        code = part.__code__
+        return [part.__qualname__, code.co_code.hex(), [_constant(c) for c in code.co_consts], list(code.co_names)]
+    if type(part).__repr__ is object.__repr__:
+        return [type(part).__qualname__, {name: _identity(value) for name, value in sorted(vars(part).items())}]
+    return repr(part)
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, frozenset):  # printed in another order in every process
+        return sorted(map(repr, value))
+    return value.co_code.hex() if isinstance(value, CodeType) else repr(value)
 
 
 def parts_of(strategy: Strategy) -> dict[str, Any]:
@@ -103,6 +105,10 @@ def _set(part: Any, options: Mapping[str, str]) -> Any:
 
 
 def _convert(name: str, text: str, now: object) -> object:
+    if isinstance(now, bool):
+        if text.lower() not in _SWITCH:
+            raise UserError(f"--set {name}={text}: expected true or false")
+        return _SWITCH[text.lower()]
     if not isinstance(now, (int, float)):
         return text
     try:

@@ -29,6 +29,7 @@ from benchmark.training.pages import Pages, load_pages
 from benchmark.types import Dataset, Json, Page
 
 _BLIND_CANDIDATES = 50
+_FEWEST_FOR_CKA = 4  # the debiased form takes no fewer documents
 
 
 class Judge:
@@ -47,6 +48,8 @@ class Judge:
 
     def compare_with(self, teacher: Donut) -> None:
         """Take this model as the reference of CKA."""
+        if len(self.test) < _FEWEST_FOR_CKA:
+            return
         self._teacher = self._represent(teacher)
         self._teacher_grams = {debiased: unit_grams(self._teacher.layers, debiased) for debiased in (False, True)}
 
@@ -78,7 +81,7 @@ class Judge:
         return represent(model, self.test, prompt, tokenizer.pad_token_id)
 
     def _likeness(self, model: Donut) -> dict[str, Any]:
-        if self._teacher is None or len(self.test) < 4:
+        if self._teacher is None:
             return {}
         ours, teacher = self._represent(model), self._teacher
         depth = (ours.encoder_layers, ours.decoder_layers, teacher.decoder_layers)
@@ -161,9 +164,10 @@ def _tensor(pages: NDArray[np.uint8]) -> Any:
 
 def _prompt(processor: DonutProcessor, dataset: str | None) -> str:
     """The prompt token of a data set; without a name the only one that the checkpoint knows."""
-    known: list[str] = sorted(
-        token for token in processor.tokenizer.get_vocab() if re.fullmatch(r"<s_[^>]*-[^>]*>", token)
-    )
+    vocabulary = processor.tokenizer.get_vocab()
+    # A prompt looks like the opening tag of a field, but nothing closes it.
+    opening: list[str] = sorted(token for token in vocabulary if re.fullmatch(r"<s_[^>]+>", token))
+    known = [token for token in opening if token.replace("<s_", "</s_") not in vocabulary]
     wanted = [token for token in known if dataset is None or token == f"<s_{dataset}>"]
     if len(wanted) != 1:
         names = ", ".join(token[3:-1] for token in known) or "none"

@@ -20,6 +20,7 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.metrics import ted_accuracy
+from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_json, to_pixels
@@ -200,6 +201,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     train(model, Documents(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
     del model.cell_reader
     model.generation_config.forced_eos_token_id = None
+    balance(model)
     save_model(model, output / recipe.name, half=True)
     test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
     stored = load_model(output / recipe.name)

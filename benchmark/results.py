@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, SupportsFloat
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.errors import UserError
+from benchmark.errors import OutputError, UserError
 from benchmark.types import Json
 
 SCHEMA_VERSION = 1
@@ -175,7 +175,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_record(directory: Path, record: Record) -> Path:

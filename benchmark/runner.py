@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmark.cells import Cell, describe, key_of, with_options
 from benchmark.devices import environment, find_device
+from benchmark.errors import OutputError
 from benchmark.plugin_manager import load_plugins
 from benchmark.results import (
     Record,
@@ -80,7 +81,7 @@ def _run_cell(cell: Cell, workshop: Workshop, config: RunConfig, console: Consol
         made = workshop.make(cell, key)
         record = _record(cell, key, workshop, made, time.perf_counter() - began)
         write_predictions(predictions_path(config.output, cell.name), made.predictions)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutputError):
         raise
     except BaseException as error:  # a plugin may raise anything, even SystemExit: it costs its own cell only
         record = _failure(cell, key, workshop, error, time.perf_counter() - began)

@@ -259,4 +259,7 @@ def _reopen(folder: Path, key: str) -> Trained | None:
         return None
     if facts.pop("key", None) != key:
         return None
-    return Trained(model=load_model(folder), **facts)
+    try:
+        return Trained(model=load_model(folder), **facts)
+    except UserError:
+        return None

@@ -6,16 +6,18 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from transformers import DonutProcessor, VisionEncoderDecoderConfig
 from transformers.utils import logging
 
-from benchmark.errors import UserError
+from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 
 WEIGHTS = "model.safetensors"
+_TIED = "decoder.lm_head.weight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,23 @@ def load_model(path: str | Path) -> Donut:
     logging.disable_progress_bar()
     try:
         config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
-        model: Donut = Donut.from_pretrained(
-            str(folder), config=config, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        loaded: Any = Donut.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
     finally:
         if bar:
             logging.enable_progress_bar()
+    model, report = cast(tuple[Donut, dict[str, list[str]]], loaded)
+    missing = sorted(name for name in report["missing_keys"] if name != _TIED)
+    if missing:
+        raise UserError(f"the checkpoint {folder} lacks {len(missing)} weights: {missing[0]}, ...")
     model.train(False)
     return model
 
@@ -59,7 +70,7 @@ def load_processor(path: str | Path) -> DonutProcessor:
             try:
                 processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
                 return processor
-            except (OSError, ValueError, KeyError) as error:
+            except Exception as error:  # as above
                 raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
     raise UserError(f"{folder} is no checkpoint: it has no tokenizer.json")
 
@@ -77,9 +88,10 @@ def save_model(model: Donut, folder: Path, half: bool = False) -> None:
         model.save_pretrained(str(part), state_dict=state)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise UserError(f"cannot write the checkpoint {folder}: {error.strerror or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write the checkpoint {folder}: {reason}") from error
     finally:
         if bar:
             logging.enable_progress_bar()

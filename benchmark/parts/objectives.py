@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmark.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -37,6 +39,12 @@ class LogitDistillation:
 
     temperature: float = 2.0
     alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise UserError(f"distillation needs a temperature above 0, not {self.temperature:g}")
+        if not 0 <= self.alpha <= 1:
+            raise UserError(f"alpha is a share between 0 and 1, not {self.alpha:g}")
 
     @property
     def needs_teacher(self) -> bool:

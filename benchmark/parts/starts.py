@@ -17,6 +17,9 @@ TARGETS = {"paper-table": 1 - 37 / 141, "half": 0.5}
 """Sparsity of the non-embedding weights: Table 1 (37M of 141M remain, 73.8 %), and the '~50 %' of the paper's text."""
 
 
+SCORES = ("magnitude", "random")
+
+
 def sparsity_of(target: str) -> float:
     """A named target, or a number between 0 and 1. Raises `UserError` for anything else."""
     if target in TARGETS:
@@ -55,6 +58,8 @@ class Pruned:
     of: str = "teacher"
 
     def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise UserError(f"unknown pruning score {self.score!r}: choose from {', '.join(SCORES)}")
         sparsity_of(self.target)
 
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:

@@ -17,6 +17,15 @@ Compose = Callable[[Sheet, Writer], tuple[Json, list[Glyph]]]
 """Writes one document on the sheet: its ground truth, and the glyphs of that in their order."""
 
 
+def tokens(ground_truth: Json) -> int:
+    """How many tokens a ground truth takes: its characters, two tags a key, a separator between items."""
+    if isinstance(ground_truth, dict):
+        return sum(2 + tokens(value) for value in ground_truth.values())
+    if isinstance(ground_truth, list):
+        return sum(tokens(value) for value in ground_truth) + len(ground_truth) - 1
+    return len(str(ground_truth))
+
+
 @dataclass(frozen=True, slots=True)
 class Pages(Sequence[Document]):
     """Documents that are drawn when they are asked for; the same index always gives the same bytes."""

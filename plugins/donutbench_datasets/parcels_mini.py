@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmark import Dataset, Glyph, Json, hookimpl
-from donutbench_datasets.embedded import embedded
+from donutbench_datasets.embedded import embedded, tokens
 from donutbench_datasets.render import Sheet
 from donutbench_datasets.words import Writer, choice, money
 
@@ -31,14 +31,12 @@ def _fit(sheet: Sheet, draw: Draw, shortest: int, beside: str) -> str:
     return text
 
 
-def _item(sheet: Sheet, writer: Writer, line: int) -> tuple[Json, list[Glyph]]:
+def _item(sheet: Sheet, writer: Writer) -> dict[str, str]:
     value = money(int(writer.random.integers(50, 9999)))
     grams = int(writer.random.integers(1, 100))
     weight = f"{grams // 10}.{grams % 10}kg"
     description = _fit(sheet, lambda longest: writer.article(longest), 7, f"  {value}  {weight}")
-    parts = sheet.row(line, description, value, weight)
-    item = {"description": description, "value": value, "weight": weight}
-    return item, [glyph for part in parts for glyph in part]
+    return {"description": description, "value": value, "weight": weight}
 
 
 def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
@@ -48,11 +46,13 @@ def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
     sender, glyphs = _party(sheet, writer, 1)
     receiver, more = _party(sheet, writer, 3)
     glyphs.extend(more)
-    items = []
+    items: list[dict[str, str]] = []
     for line in range(5, 5 + int(random.integers(1, max(2, min(sheet.lines - 5, 10) + 1)))):
-        item, more = _item(sheet, writer, line)
+        item = _item(sheet, writer)
+        if items and tokens({"sender": sender, "receiver": receiver, "items": [*items, item]}) > sheet.longest:
+            break
         items.append(item)
-        glyphs.extend(more)
+        glyphs.extend(glyph for part in sheet.row(line, *item.values()) for glyph in part)
     return {"sender": sender, "receiver": receiver, "items": items if len(items) > 1 else items[0]}, glyphs
 
 

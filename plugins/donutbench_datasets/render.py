@@ -79,6 +79,7 @@ class Sheet:
         self.face = FACES[int(random.integers(len(FACES)))]
         low, high = scale.font_pixels
         self.size = int(random.integers(low, high + 1))
+        self.longest = scale.max_tokens - 2  # the prompt and the end are tokens too
         self.margin = max(2, scale.font_pixels[0] // 3)
         self._unit = self.size / 11
         self._ink = np.zeros((self.height, self.width), np.uint8)

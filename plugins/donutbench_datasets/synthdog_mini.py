@@ -51,6 +51,8 @@ def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
     glyphs: list[Glyph] = []
     for line in range(count):
         parts = _fitting(sheet, writer)
+        if len(" ".join([*texts, *parts])) > sheet.longest:
+            break
         texts.extend(parts)
         for printed in sheet.row(line, *parts, top=top):
             glyphs.extend(printed)
