@@ -6,8 +6,8 @@ Nothing here imports torch, so that ``list`` and ``--help`` stay quick.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -141,7 +141,7 @@ class Strategy:
     With `objective` None nothing is trained: `start` is applied to the references of each data set.
     Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
     and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
-    `reference` marks a row that others are compared with, which is not ranked; `note` is printed with the row.
+    `reference` marks a row that others are compared with, which is not ranked.
     """
 
     name: str
@@ -152,12 +152,8 @@ class Strategy:
     paper: str = ""
     paper_name: str | None = None
     reference: bool = False
-    options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name("strategy", self.name)
         if self.objective is None and self.constraint is not None:
             raise UserError(f"strategy {self.name!r} keeps a constraint but trains nothing")
-
-
-StrategyFactory = Callable[[], Strategy]

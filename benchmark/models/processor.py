@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -105,7 +104,3 @@ def fit_page(processor: DonutProcessor, page: Page) -> Page:
     colour = np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page
     fitted: Any = processor.image_processor(colour, do_rescale=False, do_normalize=False, return_tensors="np")
     return np.ascontiguousarray(fitted["pixel_values"][0].transpose(1, 2, 0)).astype(np.uint8)
-
-
-def describe(ground_truth: Json) -> str:
-    return json.dumps(ground_truth, ensure_ascii=False)
