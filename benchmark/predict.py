@@ -7,10 +7,21 @@ from typing import Any
 import torch
 from transformers import DonutProcessor
 
+from benchmark.metrics import ted_accuracy
 from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
-from benchmark.models.processor import to_pixels
+from benchmark.models.processor import prompt_of, to_json, to_pixels
 from benchmark.progress import quiet
+from benchmark.training.pages import Pages
+from benchmark.types import Dataset
+
+
+def mean_ted(model: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset, longest: int) -> float:
+    """Mean N-TED accuracy over these documents."""
+    texts = decode(model, processor, pages.pages, prompt_of(dataset), longest)
+    rows = zip(texts, pages.ground_truths, strict=True)
+    scores = [ted_accuracy(to_json(processor, text), truth) for text, truth in rows]
+    return sum(scores) / len(scores)
 
 
 def decode(

@@ -19,16 +19,15 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
-from benchmark.metrics import ted_accuracy
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
-from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_json, to_pixels
-from benchmark.predict import decode
+from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_pixels
+from benchmark.predict import mean_ted
 from benchmark.results import write_atomically
 from benchmark.scales import Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
-from benchmark.training.pages import Pages, load_pages
+from benchmark.training.pages import load_pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 from benchmark.types import Dataset
 
@@ -186,7 +185,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     loss = AidedReading(recipe, scale, prompt, processor.tokenizer.pad_token_id)
 
     def look(step: int) -> None:
-        ted = score(model, processor, validation, dataset, scale)
+        ted = mean_ted(model, processor, validation, dataset, scale.max_tokens)
         journal.add(step, ted)
         print(f"{recipe.name}: step {step}, validation N-TED {ted:.3f}, {journal.seconds:.0f} s", flush=True)
 
@@ -205,7 +204,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     save_model(model, output / recipe.name, half=True)
     test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
     stored = load_model(output / recipe.name)
-    _write_recipe(output / recipe.name, recipe, journal, score(stored, processor, test, dataset, scale))
+    _write_recipe(output / recipe.name, recipe, journal, mean_ted(stored, processor, test, dataset, scale.max_tokens))
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -214,15 +213,6 @@ def _beginning(recipe: Recipe, scale: Scale, processor: DonutProcessor, output: 
         return load_model(output / recipe.start)
     architecture = scale.small if recipe.architecture == "small" else scale.teacher
     return build(scale, architecture, len(processor.tokenizer), recipe.seed)
-
-
-def score(model: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset, scale: Scale) -> float:
-    """Mean N-TED accuracy over these documents."""
-    texts = decode(model, processor, pages.pages, prompt_of(dataset), scale.max_tokens)
-    scores = [
-        ted_accuracy(to_json(processor, text), truth) for text, truth in zip(texts, pages.ground_truths, strict=True)
-    ]
-    return sum(scores) / len(scores)
 
 
 def _write_recipe(folder: Path, recipe: Recipe, journal: Journal, test: float) -> None:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import DonutProcessor
@@ -15,7 +14,7 @@ from transformers import DonutProcessor
 from benchmark.cells import Cell, key_of
 from benchmark.devices import place
 from benchmark.errors import UserError
-from benchmark.evaluate import Judge, predicted
+from benchmark.evaluate import Judge
 from benchmark.measure import measure
 from benchmark.models.checkpoint import fingerprint, load_model, save_model
 from benchmark.models.donut import Donut, fit_vocabulary
@@ -23,7 +22,7 @@ from benchmark.models.parameters import prunable
 from benchmark.models.processor import add_tokens, prompt_of
 from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
-from benchmark.predict import decode
+from benchmark.predict import mean_ted
 from benchmark.results import Efficiency, Metrics, Prediction, write_atomically
 from benchmark.scales import Scale
 from benchmark.training.compress import Course, Curve, train_strategy
@@ -115,14 +114,14 @@ class Workshop:
         references = self._references(dataset, cell.seed)
         if strategy.objective is None:
             model = self._begin(strategy, references, cell.seed)
-            return Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
+            return _untrained(model)
         if dataset.name == self.upstream.name:
             model = self._begin(strategy, references, cell.seed)
-            return self._course_of(strategy, dataset, cell.seed, Trained(model, fingerprint(model), 0, 0, 0.0, [], []))
+            return self._follow(strategy, self._course(dataset, cell.seed), cell.seed, _untrained(model))
         upstream = Cell(strategy, self.upstream, cell.scale, cell.budget, cell.seed)
         before = self._trained(upstream, key_of(upstream, self.zoo_fingerprint, self.limit))
         fit_vocabulary(before.model, references.vocabulary)
-        return self._course_of(strategy, dataset, cell.seed, before)
+        return self._follow(strategy, self._course(dataset, cell.seed), cell.seed, before)
 
     def _begin(self, strategy: Strategy, references: DatasetReferences, seed: int) -> Donut:
         model = strategy.start(references, self.scale, seed)
@@ -130,11 +129,13 @@ class Workshop:
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
         return model
 
-    def _course_of(self, strategy: Strategy, dataset: Dataset, seed: int, before: Trained) -> Trained:
-        course = self._course(dataset, seed)
+    def _follow(self, strategy: Strategy, course: Course, seed: int, before: Trained) -> Trained:
+        def validate(model: Donut) -> float:
+            return mean_ted(model, course.processor, course.validation, course.dataset, self.scale.max_tokens)
+
         model = place(before.model, self.device)
-        validate = self._validator(course)
-        curve, steps = train_strategy(model, strategy, course, validate, seed, f"{strategy.name} on {dataset.name}")
+        title = f"{strategy.name} on {course.dataset.name}"
+        curve, steps = train_strategy(model, strategy, course, validate, seed, title)
         return Trained(
             model,
             before.start_hash,
@@ -180,16 +181,7 @@ class Workshop:
             size = len(self._processor(dataset).tokenizer)
             model = fit_vocabulary(self.zoo.load("teacher"), size)
             course = self._new_course(dataset, seed, model)
-            start = Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
-            curve, steps = train_strategy(
-                place(model, self.device),
-                strategy,
-                course,
-                self._validator(course),
-                seed,
-                f"teacher on {dataset.name}",
-            )
-            made = Trained(model, start.start_hash, steps, steps * course.batch, 0.0, curve, [])
+            made = self._follow(strategy, course, seed, _untrained(model))
             self._keep(made, cell, folder, key, began)
         return folder
 
@@ -228,20 +220,9 @@ class Workshop:
         add_tokens(processor, dataset)
         return processor
 
-    def _validator(self, course: Course) -> Any:
-        def validate(model: Donut) -> float:
-            texts = decode(
-                model,
-                course.processor,
-                course.validation.pages,
-                prompt_of(course.dataset),
-                self.scale.max_tokens,
-            )
-            rows = zip(course.validation.ids, texts, course.validation.ground_truths, strict=True)
-            scores = [predicted(course.processor, *row).ted for row in rows]
-            return sum(scores) / len(scores)
 
-        return validate
+def _untrained(model: Donut) -> Trained:
+    return Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
 
 
 def _zeros(model: Donut) -> int:
