@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import UserError
 from benchmark.hookspecs import hookimpl
 from benchmark.scales import Scale
-from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Page, Split, Strategy
+from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Outputs, Page, Split, Strategy, Teaching
 
 if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.parts.constraints import FixedMask
-    from benchmark.parts.objectives import CrossEntropy, LogitDistillation
+    from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
     from benchmark.runner import RunConfig, run
 
@@ -26,15 +26,18 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "Document",
+    "FeatureDistillation",
     "FixedMask",
     "Glyph",
     "Json",
     "LogitDistillation",
+    "Outputs",
     "Page",
     "RunConfig",
     "Scale",
     "Split",
     "Strategy",
+    "Teaching",
     "UserError",
     "hookimpl",
     "load_checkpoint",
@@ -46,6 +49,7 @@ __all__ = [
 
 _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
+    "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
     "RunConfig": "benchmark.runner",

@@ -17,7 +17,7 @@ from benchmark.scales import Scale
 from benchmark.types import Dataset, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-PROTOCOL = 1
+PROTOCOL = 2
 """Raise when training or scoring changes, so that finished cells are run again."""
 
 
@@ -44,7 +44,7 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
     """A hash of the strategy's parts, the data set, the scale, budget, seed, reference models and limit."""
     facts = {
         "protocol": PROTOCOL,
-        "strategy": [cell.strategy.name, *(_identity(part) for part in parts_of(cell.strategy).values())],
+        "strategy": [cell.strategy.name, cell.strategy.upstream, identity_of(cell.strategy)],
         "dataset": [cell.dataset.name, cell.dataset.version],
         "scale": repr(cell.scale),
         "budget": cell.budget,
@@ -53,6 +53,12 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
         "limit": limit,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def identity_of(strategy: Strategy) -> str:
+    """A hash of the strategy's parts with their options: what training makes of it."""
+    parts = [_identity(part) for part in parts_of(strategy).values()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _identity(part: object) -> object:

@@ -1,15 +1,14 @@
 """Makes the zoo: the reference checkpoints of a scale, each with the recipe that made it.
 
-The order is that of the paper: upstream models learn to read, then copies of the teacher learn each task.
+The order is that of the paper: reference models learn to read, copies of the teacher learn each task, and the
+compressed models learn to read from the teacher (`benchmark.upstream`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,18 +17,20 @@ from typing import Any, cast
 import torch
 from transformers import DonutProcessor
 
-from benchmark.errors import UserError
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_pixels
+from benchmark.plugin_manager import check_known
 from benchmark.predict import mean_ted
-from benchmark.results import write_atomically
 from benchmark.scales import Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
+from benchmark.training.journal import Journal
 from benchmark.training.pages import load_pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
-from benchmark.types import Dataset
+from benchmark.types import Dataset, Strategy
+from benchmark.upstream import hardware, make_upstream, reads_on
+from benchmark.zoo import UPSTREAM, Zoo
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,47 +119,34 @@ class AidedReading:
         return torch.roll(pages, (down, right), (1, 2)), moved
 
 
-@dataclass
-class Journal:
-    """The validation curve and the time taken, which outlive a killed training."""
-
-    path: Path
-    curve: list[tuple[int, float]]
-    _before: float
-    _began: float
-
-    @classmethod
-    def open(cls, path: Path) -> Journal:
-        kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"curve": [], "seconds": 0.0}
-        return cls(path, [(step, ted) for step, ted in kept["curve"]], kept["seconds"], time.time())
-
-    @property
-    def seconds(self) -> float:
-        return self._before + time.time() - self._began
-
-    def add(self, step: int, ted: float) -> None:
-        """A step that is passed again, since the newest checkpoint was older, counts once."""
-        self.curve = [*((s, t) for s, t in self.curve if s < step), (step, ted)]
-        write_atomically(self.path, json.dumps({"curve": self.curve, "seconds": self.seconds}).encode())
-
-
 def pretrain(
-    scale: Scale, datasets: Sequence[Dataset], output: Path, work: Path, only: Sequence[str] = ()
+    scale: Scale,
+    datasets: Sequence[Dataset],
+    strategies: Sequence[Strategy],
+    output: Path,
+    work: Path,
+    only: Sequence[str] = (),
 ) -> list[Path]:
-    """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`."""
+    """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`.
+
+    First the references, then what each of `strategies` becomes upstream. `UserError` for an unknown name in `only`.
+    """
     processor = _processor(scale, datasets, output)
     by_name = {dataset.name: dataset for dataset in datasets}
     tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
-    plan = recipes(scale, tasks)
-    unknown = set(only) - {recipe.name for recipe in plan}
-    if unknown:
-        raise UserError(f"unknown checkpoint {sorted(unknown)[0]!r}: choose from {', '.join(r.name for r in plan)}")
+    plan = {recipe.name: recipe for recipe in recipes(scale, tasks)}
+    readers = {f"{UPSTREAM}/{strategy.name}": strategy for strategy in strategies if reads_on(strategy)}
+    for name in only:
+        check_known("checkpoint", name, [*plan, *readers])
     made = []
-    for recipe in plan:
-        if (output / recipe.name / "recipe.json").is_file() or (only and recipe.name not in only):
+    for name in [*plan, *readers]:
+        if (output / name / "recipe.json").is_file() or (only and name not in only):
             continue
-        _make(recipe, scale, by_name[recipe.dataset], processor, output, work / recipe.name)
-        made.append(output / recipe.name)
+        if name in plan:
+            _make(plan[name], scale, by_name[plan[name].dataset], processor, output, work / name)
+        elif not make_upstream(readers[name], by_name, Zoo(output, scale), work):
+            continue
+        made.append(output / name)
     return made
 
 
@@ -195,7 +183,6 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
         recipe.learning_rate,
         recipe.seed,
         save_steps=max(1, recipe.steps // 20),
-        muon=True,
     )
     train(model, Documents(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
     del model.cell_reader
@@ -221,7 +208,6 @@ def _write_recipe(folder: Path, recipe: Recipe, journal: Journal, test: float) -
         "curve": journal.curve,
         "test_ted": test,
         "hours": round(journal.seconds / 3600, 3),
-        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        **hardware(),
     }
     (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.cells import Cell, describe, key_of, with_options
+from benchmark.cells import Cell, describe, with_options
 from benchmark.devices import environment, find_device
 from benchmark.errors import OutputError
 from benchmark.plugin_manager import load_plugins
@@ -71,14 +71,14 @@ def run(config: RunConfig) -> list[Record]:
 
 
 def _run_cell(cell: Cell, workshop: Workshop, config: RunConfig, console: Console, place: str) -> Record:
-    key = key_of(cell, workshop.zoo_fingerprint, config.limit)
+    key = workshop.key(cell)
     finished = _finished(config.output, cell, key)
     if finished is not None:
         console.print(f"[{place}] {cell.title}: already finished", markup=False, highlight=False)
         return finished
     began = time.perf_counter()
     try:
-        made = workshop.make(cell, key)
+        made = workshop.make(cell)
         record = _record(cell, key, workshop, made, time.perf_counter() - began)
         write_predictions(predictions_path(config.output, cell.name), made.predictions)
     except (KeyboardInterrupt, OutputError):

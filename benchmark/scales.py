@@ -33,6 +33,8 @@ class Budget:
     learning_rate: float
     evaluations: int
     """How often the validation split is read while training."""
+    save_steps: int = 0
+    """After how many steps an unfinished training is kept; 0: never, it takes a minute."""
 
     def documents(self, task: str) -> int:
         return self.reading_documents if task == "reading" else self.task_documents
@@ -87,8 +89,10 @@ TINY = Scale(
     small=Architecture(
         32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=64, decoder_heads=2, bottleneck=16
     ),
-    quick=Budget(reading_documents=2000, task_documents=1440, batch=16, learning_rate=1e-3, evaluations=3),
-    full=Budget(reading_documents=64000, task_documents=16000, batch=32, learning_rate=1e-3, evaluations=10),
+    quick=Budget(reading_documents=1440, task_documents=1440, batch=8, learning_rate=1e-2, evaluations=3),
+    full=Budget(
+        reading_documents=24000, task_documents=16000, batch=8, learning_rate=2e-2, evaluations=10, save_steps=250
+    ),
     validation_documents=40,
     test_documents=100,
 )

@@ -103,19 +103,35 @@ class Start(Protocol):
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel: ...
 
 
-class Objective(Protocol):
-    """A training loss.
+Teaching = Literal["none", "logits", "features"]
+"""What an objective takes from the teacher."""
 
-    Shapes: logits are (documents, tokens, vocabulary), labels (documents, tokens) with -100 where nothing is
-    predicted. `teacher_logits` is None unless `needs_teacher`.
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a model computes from pages and the tokens before each token.
+
+    `logits` (documents, tokens, vocabulary). With features, `encoder` has the cells after every stage and at last
+    the memory that the decoder reads, each (documents, cells, width), and `decoder` the tokens after every layer,
+    each (documents, tokens, width).
+    """
+
+    logits: torch.Tensor
+    encoder: tuple[torch.Tensor, ...] = ()
+    decoder: tuple[torch.Tensor, ...] = ()
+
+
+class Objective(Protocol):
+    """A training loss: (student outputs, teacher outputs, labels) -> scalar.
+
+    `labels` are (documents, tokens) with -100 where nothing is predicted. `teacher` is None where `teaching` is
+    ``none``; both have features only where it is ``features``, which costs the teacher's forward pass in every step.
     """
 
     @property
-    def needs_teacher(self) -> bool: ...
+    def teaching(self) -> Teaching: ...
 
-    def __call__(
-        self, logits: torch.Tensor, teacher_logits: torch.Tensor | None, labels: torch.Tensor
-    ) -> torch.Tensor: ...
+    def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> torch.Tensor: ...
 
 
 class AttachedConstraint(Protocol):
@@ -141,7 +157,8 @@ class Strategy:
     With `objective` None nothing is trained: `start` is applied to the references of each data set.
     Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
     and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
-    `reference` marks a row that others are compared with, which is not ranked.
+    `reference` marks a row that others are compared with, which is not ranked. A strategy that is not `upstream`
+    does no more reading than its start has done.
     """
 
     name: str
@@ -152,6 +169,7 @@ class Strategy:
     paper: str = ""
     paper_name: str | None = None
     reference: bool = False
+    upstream: bool = True
 
     def __post_init__(self) -> None:
         check_name("strategy", self.name)

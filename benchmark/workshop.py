@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from transformers import DonutProcessor
 
-from benchmark.cells import Cell, key_of
+from benchmark.cells import Cell, identity_of, key_of
 from benchmark.devices import place
 from benchmark.errors import UserError
 from benchmark.evaluate import Judge
@@ -25,7 +25,8 @@ from benchmark.parts.starts import reference
 from benchmark.predict import mean_ted
 from benchmark.results import Efficiency, Metrics, Prediction, write_atomically
 from benchmark.scales import Scale
-from benchmark.training.compress import Course, Curve, train_strategy
+from benchmark.training.compress import Course, train_strategy
+from benchmark.training.journal import Curve
 from benchmark.training.pages import Pages, load_pages
 from benchmark.types import Dataset, Split, Strategy
 from benchmark.zoo import DatasetReferences, Zoo
@@ -72,17 +73,21 @@ class Workshop:
     output: Path
     device: torch.device
     limit: int | None = None
+    jobs: int = 1
     _courses: dict[tuple[str, int], Course] = field(default_factory=dict)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
     _judges: dict[tuple[str, int], Judge] = field(default_factory=dict)
 
-    @cached_property
-    def zoo_fingerprint(self) -> str:
-        return self.zoo.fingerprint
+    def key(self, cell: Cell) -> str:
+        name = cell.strategy.name
+        if name not in self._fingerprints:
+            self._fingerprints[name] = self.zoo.fingerprint(name)
+        return key_of(cell, self._fingerprints[name], self.limit)
 
-    def make(self, cell: Cell, key: str) -> Made:
+    def make(self, cell: Cell) -> Made:
         """Make, save, reload, score and measure the model of a cell. Raises whatever goes wrong."""
-        trained = self._trained(cell, key)
-        judge = self._judge(cell.dataset, cell.seed)
+        trained = self.trained(cell)
+        judge = self.judge(cell.dataset, cell.seed)
         metrics, predictions = judge.judge(trained.model)
         efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
         return Made(
@@ -97,7 +102,9 @@ class Workshop:
             predictions=predictions,
         )
 
-    def _trained(self, cell: Cell, key: str) -> Trained:
+    def trained(self, cell: Cell) -> Trained:
+        """The model of a cell, kept and reopened from ``checkpoints/``."""
+        key = self.key(cell)
         folder = self.output / "checkpoints" / cell.name
         kept = _reopen(folder, key)
         if kept is None:
@@ -111,36 +118,52 @@ class Workshop:
     def _train(self, cell: Cell) -> Trained:
         """The model of a cell as the protocol makes it: upstream first, unless nothing is trained."""
         strategy, dataset = cell.strategy, cell.dataset
-        references = self._references(dataset, cell.seed)
         if strategy.objective is None:
-            model = self._begin(strategy, references, cell.seed)
-            return _untrained(model)
+            return _untrained(self.begin(cell))
         if dataset.name == self.upstream.name:
-            model = self._begin(strategy, references, cell.seed)
-            return self._follow(strategy, self._course(dataset, cell.seed), cell.seed, _untrained(model))
-        upstream = Cell(strategy, self.upstream, cell.scale, cell.budget, cell.seed)
-        before = self._trained(upstream, key_of(upstream, self.zoo_fingerprint, self.limit))
-        fit_vocabulary(before.model, references.vocabulary)
-        return self._follow(strategy, self._course(dataset, cell.seed), cell.seed, before)
+            return self._read(cell)
+        before = self._before(cell)
+        fit_vocabulary(before.model, len(self._processor(dataset).tokenizer))
+        return self._follow(cell, self._course(dataset, cell.seed), before)
 
-    def _begin(self, strategy: Strategy, references: DatasetReferences, seed: int) -> Donut:
-        model = strategy.start(references, self.scale, seed)
+    def _read(self, cell: Cell) -> Trained:
+        """Upstream: what the start becomes by reading; from the zoo, where that has been done with the full budget."""
+        if not cell.strategy.upstream:
+            return _untrained(self.begin(cell))
+        known = self.zoo.upstream_model(cell.strategy.name, identity_of(cell.strategy))
+        if known is not None:
+            model, recipe = known
+            curve = [(step, ted) for step, ted in recipe["curve"]]
+            return Trained(model, recipe["start_hash"], recipe["steps"], recipe["documents"], 0.0, curve, [])
+        return self._follow(cell, self._course(cell.dataset, cell.seed), _untrained(self.begin(cell)))
+
+    def _before(self, cell: Cell) -> Trained:
+        """The upstream model that a task begins with."""
+        upstream = replace(cell, dataset=self.upstream)
+        return self.trained(upstream)
+
+    def begin(self, cell: Cell) -> Donut:
+        """The start of a cell's strategy. Raises `TypeError` if it is no Donut."""
+        strategy = cell.strategy
+        model = strategy.start(self._references(cell.dataset, cell.seed), self.scale, cell.seed)
         if not isinstance(model, Donut):
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
         return model
 
-    def _follow(self, strategy: Strategy, course: Course, seed: int, before: Trained) -> Trained:
+    def _follow(self, cell: Cell, course: Course, before: Trained) -> Trained:
         def validate(model: Donut) -> float:
             return mean_ted(model, course.processor, course.validation, course.dataset, self.scale.max_tokens)
 
         model = place(before.model, self.device)
-        title = f"{strategy.name} on {course.dataset.name}"
-        curve, steps = train_strategy(model, strategy, course, validate, seed, title)
+        title = f"{cell.strategy.name} on {course.dataset.name}"
+        folder = self.output / "unfinished" / cell.name / self.key(cell)
+        curve = train_strategy(model, cell.strategy, course, validate, cell.seed, title, folder)
+        shutil.rmtree(folder.parent, ignore_errors=True)
         return Trained(
             model,
             before.start_hash,
-            before.steps + steps,
-            before.documents + steps * course.batch,
+            before.steps + course.steps,
+            before.documents + course.steps * course.batch,
             0.0,
             curve,
             before.curve,
@@ -174,14 +197,14 @@ class Workshop:
         """A task teacher for data that the zoo does not know: the upstream teacher, fine-tuned on the task first."""
         strategy = Strategy("task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy())
         cell = Cell(strategy, dataset, self.scale, self.budget, seed)
-        key = key_of(cell, self.zoo_fingerprint, self.limit)
+        key = self.key(cell)
         folder = self.output / "checkpoints" / cell.name
         if _reopen(folder, key) is None:
             began = time.perf_counter()
             size = len(self._processor(dataset).tokenizer)
             model = fit_vocabulary(self.zoo.load("teacher"), size)
             course = self._new_course(dataset, seed, model)
-            made = self._follow(strategy, course, seed, _untrained(model))
+            made = self._follow(cell, course, _untrained(model))
             self._keep(made, cell, folder, key, began)
         return folder
 
@@ -198,7 +221,7 @@ class Workshop:
         validation = self._pages(dataset, "validation", 0, self.scale.validation_documents, processor)
         return Course(dataset, processor, train, validation, teacher, budget)
 
-    def _judge(self, dataset: Dataset, seed: int) -> Judge:
+    def judge(self, dataset: Dataset, seed: int) -> Judge:
         if (dataset.name, seed) not in self._judges:
             processor = self._processor(dataset)
             test = self._pages(dataset, "test", 0, self.scale.test_documents, processor)
@@ -213,7 +236,7 @@ class Workshop:
         documents = dataset.open(self.scale, split, seed, wanted)
         if not len(documents):
             raise UserError(f"data set {dataset.name} has no {split} split")
-        return load_pages(documents, processor, self.scale.max_tokens)
+        return load_pages(documents, processor, self.scale.max_tokens, self.jobs)
 
     def _processor(self, dataset: Dataset) -> DonutProcessor:
         processor = self.zoo.processor()

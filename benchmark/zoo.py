@@ -6,20 +6,26 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
-from benchmark.models.checkpoint import WEIGHTS, load_model, load_processor
+from benchmark.models.checkpoint import PACKED, WEIGHTS, load_model, load_processor
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.scales import Scale
 
+UPSTREAM = "upstream"
 SHIPPED = Path(__file__).parent / "zoo"
 
 
 @dataclass(frozen=True, slots=True)
 class Zoo:
-    """A folder of checkpoints: ``teacher``, ``none``, ``small``, and ``<data set>/teacher`` for each task."""
+    """A folder of checkpoints.
+
+    ``teacher``, ``none`` and ``small`` are what strategies start from, ``<data set>/teacher`` the teacher of each
+    task, ``upstream/<strategy>`` what a strategy has become by reading with the full budget.
+    """
 
     folder: Path
     scale: Scale
@@ -33,13 +39,14 @@ class Zoo:
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"the zoo {self.folder} has no readable teacher/recipe.json: {error}") from error
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all weights of the zoo."""
+    def fingerprint(self, strategy: str) -> str:
+        """A hash of the weights that this strategy can begin with: the references, and what it became upstream."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob(WEIGHTS)):
-            digest.update(path.relative_to(self.folder).as_posix().encode())
-            digest.update(path.read_bytes())
+        for path in sorted(p for name in (WEIGHTS, PACKED) for p in self.folder.rglob(name)):
+            place = path.relative_to(self.folder)
+            if place.parts[0] != UPSTREAM or place.parts[1] == strategy:
+                digest.update(place.as_posix().encode())
+                digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
     def processor(self) -> DonutProcessor:
@@ -52,6 +59,17 @@ class Zoo:
         """Where the teacher of a data set lies, None if the zoo has none."""
         place = self.folder / "teacher" if dataset == self.upstream else self.folder / dataset / "teacher"
         return place if place.is_dir() else None
+
+    def upstream_model(self, strategy: str, identity: str) -> tuple[Donut, dict[str, Any]] | None:
+        """What this very strategy has become upstream, and how (``recipe.json``); None if the zoo has no such model."""
+        folder = self.folder / UPSTREAM / strategy
+        try:
+            recipe: dict[str, Any] = json.loads((folder / "recipe.json").read_text())
+        except OSError:
+            return None
+        except ValueError as error:
+            raise UserError(f"{folder / 'recipe.json'} is no JSON: {error}") from error
+        return (load_model(folder), recipe) if recipe.get("identity") == identity else None
 
 
 @dataclass(frozen=True, slots=True)

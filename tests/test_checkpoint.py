@@ -25,9 +25,10 @@ from transformers import (
 )
 
 from benchmark import UserError, load_checkpoint
-from benchmark.models.checkpoint import WEIGHTS, fingerprint, load_model, save_model
+from benchmark.models.checkpoint import PACKED, WEIGHTS, fingerprint, load_model, save_model
 from benchmark.models.donut import Donut, build, fit_vocabulary
 from benchmark.models.pruning import magnitudes, prune_globally
+from benchmark.parts.starts import sparsity_of
 from benchmark.scales import TINY
 
 Edit = Callable[[Path], None]
@@ -90,6 +91,39 @@ class TestRoundTrip:
             for n, v in again.state_dict().items()
         )
         assert next(model.parameters()).dtype == torch.float32
+
+    @pytest.mark.parametrize("half", [False, True])
+    def test_packed_leaves_the_zeros_out_and_brings_them_back(self, half: bool, model: Donut, tmp_path: Path) -> None:
+        prune_globally(model, magnitudes(model), sparsity_of("paper-table"))
+        save_model(model, tmp_path / "dense", half)
+        save_model(model, tmp_path / "packed", half, packed=True)
+        dense, packed = (tmp_path / "dense" / WEIGHTS, tmp_path / "packed" / PACKED)
+        assert packed.stat().st_size < (0.33 if half else 0.3) * dense.stat().st_size
+        again = load_model(tmp_path / "packed")
+        assert fingerprint(again) == fingerprint(load_model(tmp_path / "dense"))
+        assert torch.equal(logits(again), logits(load_model(tmp_path / "dense")))
+        assert again.decoder.lm_head.weight is again.decoder.get_input_embeddings().weight
+        assert {weight.dtype for weight in again.parameters()} == {torch.float32}
+
+    @pytest.mark.parametrize("edit", ["values", "mask", "place", "missing"])
+    def test_a_packed_file_that_does_not_fit_is_told(self, edit: str, model: Donut, tmp_path: Path) -> None:
+        prune_globally(model, magnitudes(model), 0.7)
+        save_model(model, tmp_path / "a", packed=True)
+        file = tmp_path / "a" / PACKED
+        state = load_file(file)
+        name = next(key for key in state if key.endswith(".values")).removesuffix(".values")
+        if edit == "values":
+            state[f"{name}.values"] = state[f"{name}.values"][1:]
+        elif edit == "mask":
+            state[f"{name}.mask"] = state[f"{name}.mask"][1:]
+        elif edit == "place":
+            state["decoder.nowhere.values"] = state[f"{name}.values"]
+        else:
+            del state[f"{name}.values"], state[f"{name}.mask"]
+        save_file(state, file)
+        with pytest.raises(UserError, match="nowhere" if edit == "place" else name) as caught:
+            load_model(tmp_path / "a")
+        assert str(tmp_path / "a") in str(caught.value)
 
     def test_saving_again_replaces_the_whole_folder(self, model: Donut, tmp_path: Path) -> None:
         save_model(model, tmp_path / "a")

@@ -14,9 +14,10 @@ import benchmark.pretrain as module
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.plugin_manager import load_plugins
-from benchmark.pretrain import Journal, Recipe, pretrain, recipes
+from benchmark.pretrain import Recipe, pretrain, recipes
 from benchmark.scales import TINY, Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
+from benchmark.training.journal import Journal
 from benchmark.types import Dataset
 
 QUICK = replace(TINY, validation_documents=2, test_documents=2, max_tokens=192)
@@ -47,7 +48,7 @@ def test_it_goes_on_after_a_kill(
 
     monkeypatch.setattr(Journal, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"])
+        pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"])
     assert not (tmp_path / "zoo" / "teacher").exists()
     seen: list[int] = []
 
@@ -56,7 +57,7 @@ def test_it_goes_on_after_a_kill(
         add(journal, step, ted)
 
     monkeypatch.setattr(Journal, "add", noted)
-    made = pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"])
+    made = pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"])
     assert made == [tmp_path / "zoo" / "teacher"]
     assert seen[0] > 5
     record = json.loads((made[0] / "recipe.json").read_text())
@@ -66,12 +67,12 @@ def test_it_goes_on_after_a_kill(
     checkpoint = load_checkpoint(made[0])
     assert not hasattr(checkpoint.model, "cell_reader")
     assert checkpoint.processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>") > 0
-    assert pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["teacher"]) == []
+    assert pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"]) == []
 
 
 def test_an_unknown_checkpoint_is_named(datasets: list[Dataset], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'techer'"):
-        pretrain(QUICK, datasets, tmp_path / "zoo", tmp_path / "work", ["techer"])
+        pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["techer"])
 
 
 def test_the_baseline_sees_a_22nd_of_the_documents() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,12 +16,13 @@ import pytest
 import torch
 
 from benchmark import UserError
-from benchmark.cells import Cell
+from benchmark.cells import Cell, identity_of
 from benchmark.measure import measure
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.parameters import prunable
 from benchmark.parts.starts import magnitude_pruned, sparsity_of
+from benchmark.plugin_manager import load_plugins
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.results import Record, predictions_path, read_predictions, read_records, record_path
 from benchmark.runner import RunConfig, run
@@ -49,11 +51,11 @@ def half_rows(references, scale, seed):
 
 
 class Margin:
-    needs_teacher = False
+    teaching = "none"
 
-    def __call__(self, logits, teacher_logits, labels):
+    def __call__(self, student, teacher, labels):
         kept = labels != -100
-        return torch.nn.functional.multi_margin_loss(logits[kept].float(), labels[kept])
+        return torch.nn.functional.multi_margin_loss(student.logits[kept].float(), labels[kept])
 
     def __repr__(self):
         return "Margin()"
@@ -81,10 +83,10 @@ def forgets(references, scale, seed):
 def linear(references, scale, seed):
     return torch.nn.Linear(2, 2)
 
-def blows_up(logits, teacher_logits, labels):
+def blows_up(student, teacher, labels):
     raise ZeroDivisionError("in the loss")
 
-blows_up.needs_teacher = False
+blows_up.teaching = "none"
 
 class Asks:
     def attach(self, model):
@@ -140,7 +142,10 @@ def plugin(tmp_path: Path) -> Plugin:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    return config(tmp_path_factory.mktemp("whole"), strategies=STRATEGIES, datasets=DATASETS, limit=24)
+    # A weight that the zoo's prune-distill was not made with: this one has to learn upstream itself.
+    options = {"weight": "1.5"}
+    output = tmp_path_factory.mktemp("whole")
+    return config(output, strategies=STRATEGIES, datasets=DATASETS, limit=24, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +166,10 @@ def gone(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight == 0 for name, weight in prunable(model).items()}
 
 
+def _zeros(model: torch.nn.Module) -> int:
+    return sum(int(zeros.sum()) for zeros in gone(model).values())
+
+
 def checkpoint_of(run_config: RunConfig, record: Record) -> Path:
     return run_config.output / "checkpoints" / record.cell
 
@@ -172,9 +181,9 @@ class Watch:
         self.made: list[str] = []
         make = Workshop.make
 
-        def watched(workshop: Workshop, cell: Cell, key: str) -> Made:
+        def watched(workshop: Workshop, cell: Cell) -> Made:
             self.made.append(cell.strategy.name)
-            return make(workshop, cell, key)
+            return make(workshop, cell)
 
         monkeypatch.setattr(Workshop, "make", watched)
 
@@ -230,11 +239,11 @@ class TestFinished:
 
     def test_upstream_comes_before_the_task(self, finished: dict[tuple[str, str], Record]) -> None:
         upstream, task = (finished["prune-distill", dataset] for dataset in DATASETS)
-        assert (upstream.steps, upstream.documents) == (1, 16)
-        assert (task.steps, task.documents) == (2, 32)
+        assert (upstream.steps, upstream.documents) == (3, 24)
+        assert (task.steps, task.documents) == (6, 48)
         assert task.start_hash == upstream.start_hash == finished["prune", "synthdog-mini"].start_hash
         assert task.upstream_curve == upstream.curve
-        assert [step for step, _ in task.curve] == [1]
+        assert [step for step, _ in task.curve] == [1, 2, 3]
         assert upstream.upstream_curve == []
         assert "prune-distill" not in {finished["prune", dataset].start_hash for dataset in DATASETS}
         assert finished["prune", "receipts-mini"].start_hash != upstream.start_hash
@@ -314,6 +323,36 @@ class TestFinished:
         assert (record.metrics, record.steps, record.start_hash) == (one.metrics, one.steps, one.start_hash)
         lines = [read_predictions(predictions_path(r.output, one.cell)) for r in (whole, again)]
         assert lines[0] == lines[1]
+
+
+class TestUpstreamOfTheZoo:
+    """The zoo's upstream models are where a task begins, for the very strategy that they were made with."""
+
+    def test_a_task_begins_there(self, tmp_path: Path) -> None:
+        read, task = run(config(tmp_path, strategies=("distill",), datasets=DATASETS, limit=8))
+        recipe = json.loads((open_zoo(TINY).folder / "upstream" / "distill" / "recipe.json").read_text())
+        assert (read.steps, read.documents) == (recipe["steps"], recipe["documents"])
+        assert (task.steps, task.documents) == (recipe["steps"] + 1, recipe["documents"] + 8)
+        assert read.start_hash == task.start_hash == recipe["start_hash"]
+        assert read.curve == task.upstream_curve == [tuple(point) for point in recipe["curve"]]
+        model = load_model(open_zoo(TINY).folder / "upstream" / "distill")
+        assert fingerprint(load_model(checkpoint_of(config(tmp_path), read))) == fingerprint(model)
+
+    def test_it_was_made_from_what_the_zoo_holds(self) -> None:
+        zoo = open_zoo(TINY)
+        for name, entry in load_plugins().strategies.items():
+            if (zoo.folder / "upstream" / name).is_dir():
+                found = zoo.upstream_model(name, identity_of(entry.item))
+                assert found is not None, f"{name} has changed since its upstream model was made"
+                model, recipe = found
+                start = entry.item.start(DatasetReferences(zoo, zoo.folder / "teacher", 0), TINY, 0)
+                assert recipe["start_hash"] == fingerprint(start)
+                assert _zeros(model) >= _zeros(start)
+
+    def test_the_corpus_of_none_is_the_smaller_one(self, tmp_path: Path) -> None:
+        (record,) = run(config(tmp_path, strategies=("none",), datasets=("synthdog-mini",)))
+        assert (record.status, record.steps) == ("ok", 0)
+        assert record.start_hash == fingerprint(open_zoo(TINY).load("none"))
 
 
 class TestPlugins:

@@ -21,12 +21,14 @@ def pretrain(
     output: Annotated[Path | None, typer.Option(help="Where the checkpoints go; else the package's zoo/SCALE.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Make only this checkpoint.")] = None,
 ) -> None:
-    """Train the reference checkpoints of a scale on the embedded data; goes on where it stopped."""
+    """Train the checkpoints of a scale on the embedded data; goes on where it stopped."""
     sizes = find_scale(scale)
-    datasets = [entry.item for entry in load_plugins().datasets.values() if entry.item.embedded]
+    plugins = load_plugins()
+    datasets = [entry.item for entry in plugins.datasets.values() if entry.item.embedded]
     if not datasets:
         raise UserError("no embedded dataset is registered: install donutbench")
 
     from benchmark.pretrain import pretrain as train
 
-    train(sizes, datasets, output or ZOO / scale, UNFINISHED / scale, only or ())
+    strategies = [entry.item for entry in plugins.strategies.values()]
+    train(sizes, datasets, strategies, output or ZOO / scale, UNFINISHED / scale, only or ())

@@ -8,8 +8,8 @@ from benchmark.measure.latency import measure_latency, read_fixed
 from benchmark.measure.macs import count_macs
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
-from benchmark.measure.size import size_dense_bytes, size_packed_bytes
 from benchmark.models.donut import Donut
+from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
 from benchmark.results import Efficiency
 from benchmark.training.pages import Pages
@@ -45,8 +45,8 @@ def measure(
         params_nonzero=counts.nonzero,
         density=counts.density,
         macs=count_macs(model, pixels, start, tokens),
-        size_dense_bytes=size_dense_bytes(model),
-        size_packed_bytes=size_packed_bytes(model),
+        size_dense_bytes=dense_bytes(model),
+        size_packed_bytes=packed_bytes(model),
         latency_ms_p50=fixed.p50,
         latency_ms_p95=fixed.p95,
         latency_natural_ms_p50=natural.p50,

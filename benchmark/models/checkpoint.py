@@ -10,13 +10,16 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import DonutProcessor, VisionEncoderDecoderConfig
 from transformers.utils import logging
 
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
+from benchmark.models.packed import METADATA, packed_state, unpacked
 
 WEIGHTS = "model.safetensors"
+PACKED = "packed.safetensors"
 _TIED = "decoder.lm_head.weight"
 
 
@@ -34,32 +37,52 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_model(path: str | Path) -> Donut:
+    """Load the weights of a folder, dense or packed, in float32. `UserError` as for `load_checkpoint`."""
     folder = Path(path)
-    if not (folder / WEIGHTS).is_file():
+    read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
+    if read is None:
         raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}")
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
-        loaded: Any = Donut.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        model, missing = read(folder, config)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
     finally:
         if bar:
             logging.enable_progress_bar()
-    model, report = cast(tuple[Donut, dict[str, list[str]]], loaded)
-    missing = sorted(name for name in report["missing_keys"] if name != _TIED)
+    missing = sorted(name for name in missing if name != _TIED)
     if missing:
         raise UserError(f"the checkpoint {folder} lacks {len(missing)} weights: {missing[0]}, ...")
     model.train(False)
     return model
+
+
+def _read_dense(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, list[str]]:
+    loaded: Any = Donut.from_pretrained(
+        str(folder),
+        config=config,
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    model, report = cast(tuple[Donut, dict[str, list[str]]], loaded)
+    return model, report["missing_keys"]
+
+
+def _read_packed(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, list[str]]:
+    model = Donut(config)
+    state = unpacked(load_file(folder / PACKED), model)
+    # Copied into the float32 parameters; tied weights stay tied.
+    report = model.load_state_dict(state, strict=False)
+    if report.unexpected_keys:
+        raise ValueError(f"{report.unexpected_keys[0]} has no place in the model")
+    return model, report.missing_keys
+
+
+_READERS = {WEIGHTS: _read_dense, PACKED: _read_packed}
 
 
 def load_processor(path: str | Path) -> DonutProcessor:
@@ -75,17 +98,23 @@ def load_processor(path: str | Path) -> DonutProcessor:
     raise UserError(f"{folder} is no checkpoint: it has no tokenizer.json")
 
 
-def save_model(model: Donut, folder: Path, half: bool = False) -> None:
-    """Write weights and config, the folder appearing only when it is whole. `half` stores float16."""
+def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = False) -> None:
+    """Write weights and config, the folder appearing only when it is whole.
+
+    `half` stores float16; `packed` leaves the zeros out, which only `load_model` reads.
+    """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    dtype = torch.float16 if half else torch.float32
     try:
         part.mkdir(parents=True)
-        dtype = torch.float16 if half else torch.float32
-        state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in _state(model).items()}
-        model.save_pretrained(str(part), state_dict=state)
+        if packed:
+            model.config.save_pretrained(str(part))
+            save_file(packed_state(model, dtype), part / PACKED, METADATA)
+        else:
+            model.save_pretrained(str(part), state_dict=_state(model, dtype))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
@@ -97,8 +126,11 @@ def save_model(model: Donut, folder: Path, half: bool = False) -> None:
             logging.enable_progress_bar()
 
 
-def _state(model: Donut) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def _state(model: Donut, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    return {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in model.state_dict().items()
+    }
 
 
 def fingerprint(model: Donut) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,14 @@ from benchmark.models.donut import Donut
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
+from benchmark.training.journal import Curve, Journal
 from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
-from benchmark.types import AttachedConstraint, Dataset, Objective, Strategy
+from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
 _LARGEST_CACHE = 2**30
 """Bytes of teacher logits that are computed once and kept; beyond that the teacher runs beside the student."""
 
-Curve = list[tuple[int, float]]
 Validate = Callable[[Donut], float]
 
 
@@ -63,68 +62,68 @@ class Course:
             return {}
         if self._logits is None:
             with torch.inference_mode(), quiet(self.teacher):
-                parts = [self.logits_of(self.teacher, self._batch(part)) for part in torch.arange(rows).split(64)]
+                parts = [self.outputs_of(self.teacher, self._batch(p)).logits for p in torch.arange(rows).split(64)]
             self._logits = torch.cat([part.cpu().half() for part in parts]).clone()
         return {"teacher_logits": self._logits}
 
-    def logits_of(self, model: Donut, batch: Batch) -> torch.Tensor:
-        """Teacher-forced logits (documents, tokens, vocabulary)."""
+    def outputs_of(self, model: Donut, batch: Batch, features: bool = False) -> Outputs:
+        """What the model computes with the ground truth so far before it."""
         labels = batch["labels"].to(model.device)
         output = model(
             pixel_values=to_pixels(batch["pages"].to(model.device)),
             decoder_input_ids=decoder_inputs(labels, self.prompt, self.processor.tokenizer.pad_token_id),
             use_cache=False,
+            output_hidden_states=features,
         )
-        logits: torch.Tensor = output.logits
-        return logits
+        if not features:
+            return Outputs(output.logits)
+        # The first of each are the embeddings.
+        encoder = (*output.encoder_hidden_states[1:], output.encoder_last_hidden_state)
+        return Outputs(output.logits, encoder, output.decoder_hidden_states[1:])
 
     def _batch(self, rows: torch.Tensor) -> Batch:
         return {"pages": self.pages.pages[rows], "labels": self.pages.labels[rows]}
 
 
 def train_strategy(
-    model: Donut, strategy: Strategy, course: Course, validate: Validate, seed: int, title: str
-) -> tuple[Curve, int]:
-    """Train in place; the curve of (step, validation score) and the steps. Raises if the constraint was broken."""
-    objective = strategy.objective
+    model: Donut, strategy: Strategy, course: Course, validate: Validate, seed: int, title: str, folder: Path
+) -> Curve:
+    """Train in place; the curve of (step, validation score). Raises `RuntimeError` if the constraint was broken.
+
+    What a killed training left in `folder` is taken up again.
+    """
+    objective, budget = strategy.objective, course.budget
     assert objective is not None
     attached = strategy.constraint.attach(model) if strategy.constraint else None
-    curve: Curve = []
-    callbacks: list[TrainerCallback] = [
-        EverySteps(lambda step: curve.append((step, validate(model))), course.budget.evaluations)
-    ]
+    journal = Journal.open(folder / "journal.json")
+    callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    plan = Plan(course.steps, course.batch, course.budget.learning_rate, seed)
-    columns = course.teacher_columns() if objective.needs_teacher else {}
-    with tempfile.TemporaryDirectory() as folder:
-        loss = _Distil(objective, course)
-        train(
-            model,
-            Documents(course.pages, **columns),
-            plan,
-            loss,
-            title,
-            Path(folder),
-            callbacks,
-        )
-    _check(attached)
-    return curve, course.steps
+    plan = Plan(course.steps, course.batch, budget.learning_rate, seed, save_steps=budget.save_steps)
+    columns = course.teacher_columns() if objective.teaching == "logits" else {}
+    train(model, Documents(course.pages, **columns), plan, _Taught(objective, course), title, folder, callbacks)
+    if attached is not None:
+        attached.check()
+    return journal.curve
 
 
-class _Distil:
-    """An objective as the trainer wants it: the student's forward pass, the teacher's logits, the loss."""
+class _Taught:
+    """An objective as the trainer wants it: the student's forward pass, what the teacher makes of it, the loss."""
 
     def __init__(self, objective: Objective, course: Course) -> None:
         self._objective = objective
         self._course = course
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
-        teacher = batch.get("teacher_logits")
-        if teacher is None and self._objective.needs_teacher:
-            with torch.no_grad(), quiet(self._course.teacher):
-                teacher = self._course.logits_of(self._course.teacher, batch)
-        return self._objective(self._course.logits_of(model, batch), teacher, batch["labels"])
+        features = self._objective.teaching == "features"
+        teacher = None if self._objective.teaching == "none" else self._teacher(batch, features)
+        return self._objective(self._course.outputs_of(model, batch, features), teacher, batch["labels"])
+
+    def _teacher(self, batch: Batch, features: bool) -> Outputs:
+        if "teacher_logits" in batch:
+            return Outputs(batch["teacher_logits"])
+        with torch.no_grad(), quiet(self._course.teacher):
+            return self._course.outputs_of(self._course.teacher, batch, features)
 
 
 class _Keep(TrainerCallback):
@@ -135,8 +134,3 @@ class _Keep(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._attached.after_step()
-
-
-def _check(attached: AttachedConstraint | None) -> None:
-    if attached is not None:
-        attached.check()

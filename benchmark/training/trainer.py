@@ -1,4 +1,4 @@
-"""The training loop: Adam, Donut's cosine schedule with warm-up and clipping, by `transformers.Trainer`.
+"""The training loop: Muon and Adam, Donut's cosine schedule with warm-up and clipping, by `transformers.Trainer`.
 
 One loop makes the zoo and trains every strategy; they differ in the loss that they hand in.
 """
@@ -42,9 +42,7 @@ class Plan:
     seed: int = 0
     warmup: float = 0.05
     save_steps: int = 0
-    beta2: float = 0.98
     clip: float = 1.0
-    muon: bool = False
 
 
 class Documents(TorchDataset[dict[str, Any]]):
@@ -106,7 +104,7 @@ def train(
         train_dataset=documents,
         data_collator=documents.collate,
         callbacks=[*callbacks, bar],
-        optimizers=(MuonWithAdam(model, plan.learning_rate) if plan.muon else None, None),
+        optimizers=(MuonWithAdam(model, plan.learning_rate), None),
     )
     loop.remove_callback(PrinterCallback)
     try:
@@ -129,8 +127,6 @@ def _arguments(plan: Plan, folder: Path, device: str) -> TrainingArguments:
         learning_rate=plan.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(plan.warmup * plan.steps),
-        weight_decay=0.0,  # AdamW without decay is Adam
-        adam_beta2=plan.beta2,
         max_grad_norm=plan.clip,
         seed=plan.seed,
         bf16=True,

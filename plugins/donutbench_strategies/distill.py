@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmark import LogitDistillation, Strategy, hookimpl, reference
+from benchmark import FeatureDistillation, Strategy, hookimpl, reference
 
 
 @hookimpl
@@ -11,7 +11,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         name="distill",
         summary="the small student, distilled from the teacher",
         start=reference("small"),
-        objective=LogitDistillation(temperature=2.0),
+        objective=FeatureDistillation(temperature=2.0),
         paper="DONUT-hole, section 2.2",
         paper_name="DONUT-small-distilled",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmark import FixedMask, LogitDistillation, Strategy, hookimpl, magnitude_pruned
+from benchmark import FeatureDistillation, FixedMask, Strategy, hookimpl, magnitude_pruned
 
 
 @hookimpl
@@ -11,7 +11,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         name="prune-distill",
         summary="prune, then distill from the teacher under the mask",
         start=magnitude_pruned(target="paper-table"),
-        objective=LogitDistillation(temperature=2.0),
+        objective=FeatureDistillation(temperature=2.0),
         constraint=FixedMask(),
         paper="DONUT-hole, section 2.2",
         paper_name="DONUT-hole",

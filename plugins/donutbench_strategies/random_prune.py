@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmark import FixedMask, LogitDistillation, Strategy, hookimpl, random_pruned
+from benchmark import FeatureDistillation, FixedMask, Strategy, hookimpl, random_pruned
 
 
 @hookimpl
@@ -11,6 +11,6 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         name="random-prune",
         summary="control: DONUT-hole with weights removed at random",
         start=random_pruned(target="paper-table"),
-        objective=LogitDistillation(temperature=2.0),
+        objective=FeatureDistillation(temperature=2.0),
         constraint=FixedMask(),
     )

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from benchmark.measure.parameters import count_parameters
-from benchmark.measure.size import dense_state, packed_state, size_dense_bytes, size_packed_bytes
 from benchmark.models.checkpoint import save_model
 from benchmark.models.donut import Donut
+from benchmark.models.packed import dense_bytes, dense_state, packed_bytes, packed_state
 from benchmark.models.parameters import prunable
 
 
@@ -52,7 +52,7 @@ def test_bytes_of_a_small_model() -> None:
 
 
 def test_half_precision_counts_as_float32() -> None:
-    assert size_dense_bytes(Small().half()) == size_dense_bytes(Small())
+    assert dense_bytes(Small().half()) == dense_bytes(Small())
 
 
 def test_a_tensor_with_few_zeros_stays_dense() -> None:
@@ -68,7 +68,7 @@ def test_a_tensor_with_few_zeros_stays_dense() -> None:
 
 def test_dense_bytes_are_those_of_the_checkpoint(teacher: Donut, tmp_path: Path) -> None:
     save_model(teacher, tmp_path / "model")
-    assert size_dense_bytes(teacher) == (tmp_path / "model" / "model.safetensors").stat().st_size
+    assert dense_bytes(teacher) == (tmp_path / "model" / "model.safetensors").stat().st_size
 
 
 def test_the_packed_state_holds_all(pruned: Donut) -> None:
@@ -90,8 +90,8 @@ def test_pruning_changes_what_it_should(teacher: Donut, pruned: Donut) -> None:
     assert after.nonembedding == before.nonembedding
     zeros = sum(round(0.74 * weight.numel()) for weight in prunable(teacher).values())
     assert after.nonzero == before.nonzero - zeros
-    assert size_packed_bytes(teacher) == size_dense_bytes(teacher) == size_dense_bytes(pruned)
-    assert size_packed_bytes(pruned) < 0.35 * size_dense_bytes(pruned)
+    assert packed_bytes(teacher) == dense_bytes(teacher) == dense_bytes(pruned)
+    assert packed_bytes(pruned) < 0.35 * dense_bytes(pruned)
 
 
 def test_prunable_tensors_take_29_percent_at_74_percent_sparsity(pruned: Donut) -> None:

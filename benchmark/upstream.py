@@ -1,0 +1,68 @@
+"""The upstream models of the zoo: what each strategy becomes by reading with the full budget.
+
+They are made as `run --budget full` makes them and stored without their zeros, so that `--budget quick` has only the
+tasks left to train.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.cells import Cell, identity_of
+from benchmark.models.checkpoint import load_model, save_model
+from benchmark.models.packed import packed_bytes
+from benchmark.predict import mean_ted
+from benchmark.types import Dataset, Strategy
+from benchmark.workshop import Workshop
+from benchmark.zoo import UPSTREAM, Zoo
+
+
+def reads_on(strategy: Strategy) -> bool:
+    """Whether a strategy trains upstream."""
+    return strategy.upstream and strategy.objective is not None
+
+
+def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> bool:
+    """Train and store the upstream model of one strategy; goes on from `work`.
+
+    Models of more than half of the teacher's size are left out, and False is returned: each would add as much to the
+    package as a teacher.
+    """
+    dataset = datasets[zoo.upstream]
+    workshop = Workshop(zoo, dataset, zoo.scale, "full", work, torch.device("cpu"), jobs=os.cpu_count() or 1)
+    cell = Cell(strategy, dataset, zoo.scale, "full", seed=0)
+    if packed_bytes(workshop.begin(cell)) > packed_bytes(zoo.load("teacher")) / 2:
+        return False
+    trained = workshop.trained(cell)
+    folder = zoo.folder / UPSTREAM / strategy.name
+    save_model(trained.model, folder, half=True, packed=True)
+    test = workshop.judge(dataset, cell.seed).test
+    recipe: dict[str, Any] = {
+        "strategy": strategy.name,
+        "identity": identity_of(strategy),
+        "dataset": dataset.name,
+        "start_hash": trained.start_hash,
+        "steps": trained.steps,
+        "documents": trained.documents,
+        "curve": trained.curve,
+        "test_ted": mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens),
+        "hours": round(trained.seconds / 3600, 3),
+        **hardware(),
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    return True
+
+
+def hardware() -> dict[str, str]:
+    """What a checkpoint was made with."""
+    return {
+        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
