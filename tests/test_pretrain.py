@@ -12,13 +12,15 @@ import torch
 
 import benchmark.pretrain as module
 from benchmark.errors import UserError
-from benchmark.models.checkpoint import load_checkpoint
+from benchmark.measure.parameters import count_parameters
+from benchmark.models.checkpoint import WEIGHTS, fingerprint, load_checkpoint
 from benchmark.plugin_manager import load_plugins
 from benchmark.pretrain import Recipe, pretrain, recipes
 from benchmark.scales import TINY, Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
 from benchmark.training.journal import Journal
 from benchmark.types import Dataset
+from benchmark.zoo import Zoo
 
 QUICK = replace(TINY, validation_documents=2, test_documents=2, max_tokens=192)
 
@@ -68,6 +70,47 @@ def test_it_goes_on_after_a_kill(
     assert not hasattr(checkpoint.model, "cell_reader")
     assert checkpoint.processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>") > 0
     assert pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"]) == []
+
+
+def test_a_strategy_reads_on_after_a_kill_and_is_stored_without_its_zeros(
+    datasets: list[Dataset], short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategies = [entry.item for entry in load_plugins().strategies.values()]
+    scale = replace(QUICK, full=replace(TINY.full, reading_documents=24, batch=4, save_steps=2, evaluations=6))
+    places = scale, datasets, strategies, tmp_path / "zoo", tmp_path / "work"
+    pretrain(*places, ["teacher"])
+    add: Callable[[Journal, int, float], None] = Journal.add
+    seen: list[int] = []
+
+    def killed(journal: Journal, step: int, ted: float) -> None:
+        add(journal, step, ted)
+        seen.append(step)
+        if seen == [1, 2, 3]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(*places, ["upstream/prune-distill"])
+    (made,) = pretrain(*places, ["upstream/prune-distill"])
+    assert seen == [1, 2, 3, 3, 4, 5, 6]
+    recipe = json.loads((made / "recipe.json").read_text())
+    assert (recipe["steps"], recipe["documents"], recipe["hours"] > 0) == (6, 24, True)
+    assert [step for step, _ in recipe["curve"]] == list(range(1, 7))
+    counts = count_parameters(load_checkpoint(made).model)
+    assert counts.density == pytest.approx(37 / 141, abs=1e-3)
+    assert not (made / WEIGHTS).exists()
+    found = Zoo(tmp_path / "zoo", scale).upstream_model("prune-distill", recipe["identity"])
+    assert found is not None
+    assert fingerprint(found[0]) == fingerprint(load_checkpoint(made).model)
+    assert Zoo(tmp_path / "zoo", scale).upstream_model("prune-distill", "another") is None
+
+
+def test_what_is_as_large_as_the_teacher_is_not_stored(datasets: list[Dataset], short: None, tmp_path: Path) -> None:
+    strategies = [entry.item for entry in load_plugins().strategies.values()]
+    places = QUICK, datasets, strategies, tmp_path / "zoo", tmp_path / "work"
+    assert pretrain(*places, ["teacher", "upstream/dense-finetune"]) == [tmp_path / "zoo" / "teacher"]
+    with pytest.raises(UserError, match="'upstream/prune'"):
+        pretrain(*places, ["upstream/prune"])
 
 
 def test_an_unknown_checkpoint_is_named(datasets: list[Dataset], tmp_path: Path) -> None:

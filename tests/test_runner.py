@@ -20,6 +20,7 @@ from benchmark.cells import Cell, identity_of
 from benchmark.measure import measure
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
 from benchmark.parts.starts import magnitude_pruned, sparsity_of
 from benchmark.plugin_manager import load_plugins
@@ -346,6 +347,7 @@ class TestUpstreamOfTheZoo:
                 assert found is not None, f"{name} has changed since its upstream model was made"
                 model, recipe = found
                 start = entry.item.start(DatasetReferences(zoo, zoo.folder / "teacher", 0), TINY, 0)
+                assert isinstance(start, Donut)
                 assert recipe["start_hash"] == fingerprint(start)
                 assert _zeros(model) >= _zeros(start)
 

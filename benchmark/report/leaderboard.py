@@ -77,7 +77,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Measured("size_packed", "packed (MB)", efficiency("size_packed_bytes", 1e6)),
         Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")),
         Measured("macs", "MACs (M)", efficiency("macs", MILLION)),
-        Measured("steps", "train steps", lambda record: record.steps, digits=0),
+        Measured("documents", "documents trained on", lambda record: record.documents, digits=0),
         Seeds(),
         Text("start", "start", lambda row: row.start),
     )

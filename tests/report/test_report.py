@@ -45,7 +45,7 @@ def test_the_reference_comes_first_unranked_then_the_best(records: list[Record])
     assert list(frame["rank"]) == ["", "1", "2", "3", "4", "5", "6", "7", "8"]
     row = frame.iloc[2]
     assert (row["ted"], row["f1"], row["density"], row["MACs (M)"]) == ("0.884", "0.442", "0.262", "41.250")
-    assert (row["packed (MB)"], row["latency p50 (ms)"], row["train steps"]) == ("1.431", "51.250", "200")
+    assert (row["packed (MB)"], row["latency p50 (ms)"], row["documents trained on"]) == ("1.431", "51.250", "3200")
 
 
 def test_equal_scores_share_a_rank(make_record: Make) -> None:
@@ -62,7 +62,7 @@ def test_equal_scores_share_a_rank(make_record: Make) -> None:
 def test_a_failed_row_comes_last_without_a_rank(records: list[Record], failed: Fail) -> None:
     rows = [*records[:8], failed(records[8], "boom")]
     last = leaderboard_frame(rows, "synthdog-mini").iloc[-1]
-    assert (last["strategy"], last["rank"], last["ted"], last["train steps"]) == (
+    assert (last["strategy"], last["rank"], last["ted"], last["documents trained on"]) == (
         "dense-finetune",
         "",
         "failed",
