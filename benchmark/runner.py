@@ -124,16 +124,16 @@ def _record(cell: Cell, key: str, workshop: Workshop, made: Made, seconds: float
         {
             **_common(cell, key, workshop),
             "status": "ok",
-            "start_hash": made.start_hash,
-            "steps": made.steps,
-            "documents": made.documents,
+            "start_hash": made.training.start_hash,
+            "steps": made.training.steps,
+            "documents": made.training.documents,
             "test_documents": len(made.predictions),
-            "seconds_train": made.seconds_train,
+            "seconds_train": made.training.seconds,
             "seconds_total": seconds,
             "metrics": made.metrics,
             "efficiency": made.efficiency,
-            "curve": made.curve,
-            "upstream_curve": made.upstream_curve,
+            "curve": made.training.curve,
+            "upstream_curve": made.training.upstream_curve,
         }
     )
 

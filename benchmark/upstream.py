@@ -41,6 +41,7 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     if packed_bytes(workshop.begin(cell)) > packed_bytes(zoo.load("teacher")) / 2:
         return False
     trained = workshop.trained(cell)
+    training = trained.training
     folder = zoo.folder / UPSTREAM / strategy.name
     save_model(trained.model, folder, half=True, packed=True)
     test = workshop.judge(dataset, cell.seed).test
@@ -48,12 +49,12 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
         "strategy": strategy.name,
         "identity": identity_of(strategy),
         "dataset": dataset.name,
-        "start_hash": trained.start_hash,
-        "steps": trained.steps,
-        "documents": trained.documents,
-        "curve": trained.curve,
+        "start_hash": training.start_hash,
+        "steps": training.steps,
+        "documents": training.documents,
+        "curve": training.curve,
         "test_ted": mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens),
-        "hours": round(trained.seconds / 3600, 3),
+        "hours": round(training.seconds / 3600, 3),
         **hardware(),
     }
     (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -35,31 +35,33 @@ _TRAINING = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What a cell gave."""
+class Training:
+    """How a model was trained: the totals of steps and documents, upstream and downstream; seconds of this run."""
 
     start_hash: str
-    steps: int
-    documents: int
-    seconds_train: float
-    curve: Curve
-    upstream_curve: Curve
-    metrics: Metrics
-    efficiency: Efficiency
-    predictions: list[Prediction]
+    steps: int = 0
+    documents: int = 0
+    seconds: float = 0.0
+    curve: Curve = field(default_factory=list)
+    upstream_curve: Curve = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model and how it was trained: the total of steps and documents, upstream and downstream."""
+    """A model and how it came to be."""
 
     model: Donut
-    start_hash: str
-    steps: int
-    documents: int
-    seconds: float
-    curve: Curve
-    upstream_curve: Curve
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a cell gave."""
+
+    training: Training
+    metrics: Metrics
+    efficiency: Efficiency
+    predictions: list[Prediction]
 
 
 @dataclass
@@ -90,17 +92,7 @@ class Workshop:
         judge = self.judge(cell.dataset, cell.seed)
         metrics, predictions = judge.judge(trained.model)
         efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
-        return Made(
-            start_hash=trained.start_hash,
-            steps=trained.steps,
-            documents=trained.documents,
-            seconds_train=trained.seconds,
-            curve=trained.curve,
-            upstream_curve=trained.upstream_curve,
-            metrics=metrics,
-            efficiency=efficiency,
-            predictions=predictions,
-        )
+        return Made(trained.training, metrics, efficiency, predictions)
 
     def trained(self, cell: Cell) -> Trained:
         """The model of a cell, kept and reopened from ``checkpoints/``."""
@@ -122,7 +114,7 @@ class Workshop:
             return _untrained(self.begin(cell))
         if dataset.name == self.upstream.name:
             return self._read(cell)
-        before = self._before(cell)
+        before = self.trained(replace(cell, dataset=self.upstream))
         fit_vocabulary(before.model, len(self._processor(dataset).tokenizer))
         return self._follow(cell, self._course(dataset, cell.seed), before)
 
@@ -131,16 +123,12 @@ class Workshop:
         if not cell.strategy.upstream:
             return _untrained(self.begin(cell))
         known = self.zoo.upstream_model(cell.strategy.name, identity_of(cell.strategy))
-        if known is not None:
+        # The zoo's are of seed 0: enough for a quick run, while the seeds of a full one are to differ upstream too.
+        if known is not None and (cell.budget == "quick" or cell.seed == 0):
             model, recipe = known
             curve = [(step, ted) for step, ted in recipe["curve"]]
-            return Trained(model, recipe["start_hash"], recipe["steps"], recipe["documents"], 0.0, curve, [])
+            return Trained(model, Training(recipe["start_hash"], recipe["steps"], recipe["documents"], curve=curve))
         return self._follow(cell, self._course(cell.dataset, cell.seed), _untrained(self.begin(cell)))
-
-    def _before(self, cell: Cell) -> Trained:
-        """The upstream model that a task begins with."""
-        upstream = replace(cell, dataset=self.upstream)
-        return self.trained(upstream)
 
     def begin(self, cell: Cell) -> Donut:
         """The start of a cell's strategy. Raises `TypeError` if it is no Donut."""
@@ -159,14 +147,16 @@ class Workshop:
         folder = self.output / "unfinished" / cell.name / self.key(cell)
         curve = train_strategy(model, cell.strategy, course, validate, cell.seed, title, folder)
         shutil.rmtree(folder.parent, ignore_errors=True)
+        start = before.training
         return Trained(
             model,
-            before.start_hash,
-            before.steps + course.steps,
-            before.documents + course.steps * course.batch,
-            0.0,
-            curve,
-            before.curve,
+            Training(
+                start.start_hash,
+                start.steps + course.steps,
+                start.documents + course.steps * course.batch,
+                curve=curve,
+                upstream_curve=start.curve,
+            ),
         )
 
     def _keep(self, trained: Trained, cell: Cell, folder: Path, key: str, began: float) -> None:
@@ -178,15 +168,7 @@ class Workshop:
         again = load_model(folder)
         if _zeros(again) != zeros or fingerprint(again) != fingerprint(trained.model):
             raise RuntimeError("the saved model is not the trained one")
-        facts = {
-            "key": key,
-            "start_hash": trained.start_hash,
-            "steps": trained.steps,
-            "documents": trained.documents,
-            "seconds": seconds,
-            "curve": trained.curve,
-            "upstream_curve": trained.upstream_curve,
-        }
+        facts = {"key": key, **asdict(replace(trained.training, seconds=seconds))}
         write_atomically(folder / _TRAINING, json.dumps(facts).encode())
 
     def _references(self, dataset: Dataset, seed: int) -> DatasetReferences:
@@ -245,7 +227,7 @@ class Workshop:
 
 
 def _untrained(model: Donut) -> Trained:
-    return Trained(model, fingerprint(model), 0, 0, 0.0, [], [])
+    return Trained(model, Training(fingerprint(model)))
 
 
 def _zeros(model: Donut) -> int:
@@ -264,6 +246,6 @@ def _reopen(folder: Path, key: str) -> Trained | None:
     if facts.pop("key", None) != key:
         return None
     try:
-        return Trained(model=load_model(folder), **facts)
+        return Trained(load_model(folder), Training(**facts))
     except UserError:
         return None
