@@ -56,9 +56,9 @@ def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
 
 
 def identity_of(strategy: Strategy) -> str:
-    """A hash of the strategy's parts with their options: what training makes of it."""
-    parts = [_identity(part) for part in parts_of(strategy).values()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    """A hash of the strategy's parts with their options, and its rate: what training makes of it."""
+    facts = [*(_identity(part) for part in parts_of(strategy).values()), strategy.rate]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _identity(part: object) -> object:

@@ -158,7 +158,8 @@ class Strategy:
     Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
     and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
     `reference` marks a row that others are compared with, which is not ranked. A strategy that is not `upstream`
-    does no more reading than its start has done.
+    does no more reading than its start has done. `rate` multiplies the learning rate of the budget: a model that is
+    near an optimum is thrown out of it by steps that a pruned one needs. Rates are chosen on the validation split.
     """
 
     name: str
@@ -170,8 +171,11 @@ class Strategy:
     paper_name: str | None = None
     reference: bool = False
     upstream: bool = True
+    rate: float = 1.0
 
     def __post_init__(self) -> None:
         check_name("strategy", self.name)
         if self.objective is None and self.constraint is not None:
             raise UserError(f"strategy {self.name!r} keeps a constraint but trains nothing")
+        if not 0 < self.rate < float("inf"):
+            raise UserError(f"strategy {self.name!r} needs a rate above 0, not {self.rate:g}")

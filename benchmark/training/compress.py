@@ -99,7 +99,7 @@ def train_strategy(
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    plan = Plan(course.steps, course.batch, budget.learning_rate, seed, save_steps=budget.save_steps)
+    plan = Plan(course.steps, course.batch, budget.learning_rate * strategy.rate, seed, save_steps=budget.save_steps)
     columns = course.teacher_columns() if objective.teaching == "logits" else {}
     train(model, Documents(course.pages, **columns), plan, _Taught(objective, course), title, folder, callbacks)
     if attached is not None:
