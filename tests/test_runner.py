@@ -285,8 +285,8 @@ class TestFinished:
     def test_another_limit_is_another_run(
         self, whole: RunConfig, finished: dict[tuple[str, str], Record], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def make(workshop: Workshop, cell: Cell, key: str) -> Made:
-            assert finished[cell.strategy.name, cell.dataset.name].key != key
+        def make(workshop: Workshop, cell: Cell) -> Made:
+            assert finished[cell.strategy.name, cell.dataset.name].key != workshop.key(cell)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Workshop, "make", make)
@@ -491,6 +491,7 @@ class TestOutput:
         shutil.copytree(checkpoint_of(whole, one), place)
         weights = (place / "model.safetensors").read_bytes()
         (place / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-        (again,) = run(replace(whole, strategies=("prune",), datasets=("receipts-mini",), output=tmp_path))
+        prune = replace(whole, strategies=("prune",), datasets=("receipts-mini",), output=tmp_path, options={})
+        (again,) = run(prune)
         assert (again.status, again.error) == ("ok", None)
         assert again.metrics == one.metrics
