@@ -12,5 +12,5 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         summary="control: the dense teacher, trained for the same extra steps",
         start=reference("teacher"),
         objective=CrossEntropy(),
-        rate=0.125,
+        rate=0.25,
     )
