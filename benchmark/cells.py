@@ -17,7 +17,7 @@ from benchmark.scales import Scale
 from benchmark.types import Dataset, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-PROTOCOL = 2
+PROTOCOL = 3
 """Raise when training or scoring changes, so that finished cells are run again."""
 
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from transformers import DonutProcessor
 
+from benchmark.devices import environment
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
@@ -29,7 +30,7 @@ from benchmark.training.journal import Journal
 from benchmark.training.pages import load_pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 from benchmark.types import Dataset, Strategy
-from benchmark.upstream import hardware, make_upstream, reads_on
+from benchmark.upstream import make_upstream, reads_on
 from benchmark.zoo import UPSTREAM, Zoo
 
 
@@ -57,14 +58,14 @@ class Recipe:
 
 def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
     """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
-    teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=24_000, steps=2_400, batch=32, learning_rate=2e-2)
-    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=450)
-    small = replace(teacher, name="small", architecture="small", steps=800)
+    teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=48_000, steps=6_000, batch=8, learning_rate=2e-2)
+    none = replace(teacher, name="none", documents=teacher.documents // 22, steps=1_800)
+    small = replace(teacher, name="small", architecture="small", steps=3_200)
     downstream = replace(
         teacher,
         start="teacher",
         documents=6_400,
-        steps=250,
+        steps=800,
         encoder_share=0.0,
         aided_share=0.5,
         learning_rate=1e-2,
@@ -208,6 +209,6 @@ def _write_recipe(folder: Path, recipe: Recipe, journal: Journal, test: float) -
         "curve": journal.curve,
         "test_ted": test,
         "hours": round(journal.seconds / 3600, 3),
-        **hardware(),
+        "environment": environment(torch.device("cpu")),
     }
     (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -85,9 +85,9 @@ TINY = Scale(
     max_tokens=192,
     initial_std=0.1,
     bridge=True,
-    teacher=Architecture(48, (1, 3), (1, 2), decoder_layers=4, decoder_width=96, decoder_ffn=384, decoder_heads=3),
+    teacher=Architecture(48, (1, 3), (1, 2), decoder_layers=4, decoder_width=96, decoder_ffn=320, decoder_heads=3),
     small=Architecture(
-        32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=64, decoder_heads=2, bottleneck=16
+        32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=32, decoder_heads=2, bottleneck=8
     ),
     quick=Budget(reading_documents=960, task_documents=960, batch=8, learning_rate=4e-2, evaluations=3),
     full=Budget(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmark.cells import Cell, identity_of
+from benchmark.devices import environment
 from benchmark.models.checkpoint import load_model, save_model
 from benchmark.models.packed import packed_bytes
 from benchmark.predict import mean_ted
@@ -55,15 +55,7 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
         "curve": training.curve,
         "test_ted": mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens),
         "hours": round(training.seconds / 3600, 3),
-        **hardware(),
+        "environment": environment(torch.device("cpu")),
     }
     (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
     return True
-
-
-def hardware() -> dict[str, str]:
-    """What a checkpoint was made with."""
-    return {
-        "hardware": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-    }

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
-from benchmark.models.packed import METADATA, packed_state, unpacked
+from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
 
 WEIGHTS = "model.safetensors"
 PACKED = "packed.safetensors"
@@ -114,7 +114,7 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
             model.config.save_pretrained(str(part))
             save_file(packed_state(model, dtype), part / PACKED, METADATA)
         else:
-            model.save_pretrained(str(part), state_dict=_state(model, dtype))
+            model.save_pretrained(str(part), state_dict=dense_state(model, dtype))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
@@ -126,17 +126,10 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
             logging.enable_progress_bar()
 
 
-def _state(model: Donut, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    return {
-        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-        for name, value in model.state_dict().items()
-    }
-
-
 def fingerprint(model: Donut) -> str:
     """A hash of the weights, the same wherever and whenever they are loaded."""
     digest = hashlib.sha256()
-    for name, value in sorted(_state(model).items()):
+    for name, value in sorted(dense_state(model).items()):
         digest.update(name.encode())
         digest.update((value.float() + 0.0).numpy().tobytes())  # a weight of minus zero is a zero
     return digest.hexdigest()[:16]
