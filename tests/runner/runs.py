@@ -1,0 +1,62 @@
+"""What the tests of runs do with a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.cells import Cell
+from benchmark.models.parameters import prunable
+from benchmark.results import Record
+from benchmark.runner import RunConfig
+from benchmark.workshop import Made, Workshop
+
+STRATEGIES = ("teacher", "prune", "prune-distill")
+DATASETS = ("synthdog-mini", "receipts-mini")
+
+Records = dict[tuple[str, str], Record]
+"""By strategy and data set."""
+
+
+def config(output: Path, **changes: Any) -> RunConfig:
+    """A cheap cell: four documents of one data set, nothing trained."""
+    cheap = RunConfig(("teacher",), ("receipts-mini",), output=output, device="cpu", limit=4)
+    return replace(cheap, **changes)
+
+
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def gone(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight == 0 for name, weight in prunable(model).items()}
+
+
+def zeros_of(model: torch.nn.Module) -> int:
+    return sum(int(zeros.sum()) for zeros in gone(model).values())
+
+
+def checkpoint_of(run_config: RunConfig, record: Record) -> Path:
+    return run_config.output / "checkpoints" / record.cell
+
+
+class Watch:
+    """Writes down which cells are really made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: list[str] = []
+        make = Workshop.make
+
+        def watched(workshop: Workshop, cell: Cell) -> Made:
+            self.made.append(cell.strategy.name)
+            return make(workshop, cell)
+
+        monkeypatch.setattr(Workshop, "make", watched)

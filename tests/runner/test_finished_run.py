@@ -1,0 +1,172 @@
+"""A finished run: its records, its models, and running it again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import UserError
+from benchmark.cells import Cell
+from benchmark.measure.parameters import count_parameters
+from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.models.parameters import prunable
+from benchmark.parts.starts import magnitude_pruned, sparsity_of
+from benchmark.results import predictions_path, read_predictions, read_records
+from benchmark.runner import RunConfig, run
+from benchmark.scales import TINY
+from benchmark.workshop import Made, Workshop
+from benchmark.zoo import DatasetReferences, open_zoo
+from tests.runner.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
+
+
+class TestFinished:
+    def test_every_cell_is_ok(self, finished: Records) -> None:
+        assert set(finished) == {(strategy, dataset) for strategy in STRATEGIES for dataset in DATASETS}
+        for record in finished.values():
+            assert (record.status, record.error) == ("ok", None)
+            assert record.metrics is not None
+            assert record.efficiency is not None
+            assert record.test_documents == 24
+            assert record.metrics.f1 is not None
+            assert record.efficiency.latency_ms_p50 is not None
+            assert 0 < record.efficiency.latency_ms_p50 <= (record.efficiency.latency_ms_p95 or 0)
+            assert record.environment["device"]
+
+    def test_the_records_lie_in_the_output(self, whole: RunConfig, finished: Records) -> None:
+        assert sorted(read_records(whole.output), key=repr) == sorted(finished.values(), key=repr)
+        leftovers = [name for name in files(whole.output) if ".tmp" in name or ".part" in name]
+        assert leftovers == []
+
+    def test_the_scores_are_those_of_the_predictions(self, whole: RunConfig, finished: Records) -> None:
+        for record in finished.values():
+            lines = read_predictions(predictions_path(whole.output, record.cell))
+            assert len({line.id for line in lines}) == 24
+            assert record.metrics is not None
+            assert record.metrics.ted == pytest.approx(sum(line.ted for line in lines) / 24)
+            assert {line.id.split("-")[0] for line in lines} == {"test"}
+
+    def test_the_teacher_is_the_zoos_and_like_itself(self, finished: Records) -> None:
+        zoo = open_zoo(TINY)
+        for dataset in DATASETS:
+            record = finished["teacher", dataset]
+            place = zoo.task_teacher(dataset)
+            assert place is not None
+            assert record.start_hash == fingerprint(load_model(place))
+            assert (record.steps, record.documents, record.curve, record.reference) == (0, 0, [], True)
+            assert record.metrics is not None
+            assert record.metrics.cka == pytest.approx(1.0)
+            assert record.metrics.cka_debiased == pytest.approx(1.0)
+
+    def test_every_pruned_row_keeps_the_papers_share(self, finished: Records) -> None:
+        for (strategy, _), record in finished.items():
+            assert record.efficiency is not None
+            if strategy != "teacher":
+                assert record.efficiency.density == pytest.approx(37 / 141, abs=1e-3)
+                assert record.efficiency.size_packed_bytes < 0.6 * record.efficiency.size_dense_bytes
+            else:
+                assert record.efficiency.density > 0.99
+
+    def test_upstream_comes_before_the_task(self, finished: Records) -> None:
+        upstream, task = (finished["prune-distill", dataset] for dataset in DATASETS)
+        assert (upstream.steps, upstream.documents) == (3, 24)
+        assert (task.steps, task.documents) == (6, 48)
+        assert task.start_hash == upstream.start_hash == finished["prune", "synthdog-mini"].start_hash
+        assert task.upstream_curve == upstream.curve
+        assert [step for step, _ in task.curve] == [1, 2, 3]
+        assert upstream.upstream_curve == []
+        assert "prune-distill" not in {finished["prune", dataset].start_hash for dataset in DATASETS}
+        assert finished["prune", "receipts-mini"].start_hash != upstream.start_hash
+
+    def test_the_nonzeros_are_those_of_the_saved_model(self, whole: RunConfig, finished: Records) -> None:
+        for record in finished.values():
+            counts = count_parameters(load_model(checkpoint_of(whole, record)))
+            assert record.efficiency is not None
+            assert counts.nonzero == record.efficiency.params_nonzero
+            assert counts.nonembedding == record.efficiency.params_nonembedding
+
+    def test_training_kept_the_mask_and_changed_the_rest(self, whole: RunConfig, finished: Records) -> None:
+        zoo = open_zoo(TINY)
+        references = DatasetReferences(zoo, zoo.folder / "teacher", 0)
+        start = magnitude_pruned()(references, TINY, 0)
+        removed = sum(int(zeros.sum()) for zeros in gone(start).values())
+        assert removed == round(sparsity_of("paper-table") * count_parameters(start).nonembedding)
+        for dataset in DATASETS:
+            trained = load_model(checkpoint_of(whole, finished["prune-distill", dataset]))
+            for name, zeros in gone(start).items():
+                assert torch.equal(gone(trained)[name] | zeros, gone(trained)[name])
+            # A layer of which next to nothing is left may get no gradient.
+            same = [name for name, weight in prunable(start).items() if torch.equal(prunable(trained)[name], weight)]
+            assert len(same) < 0.2 * len(prunable(start))
+
+    def test_a_second_run_runs_nothing(
+        self, whole: RunConfig, finished: Records, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch, before = Watch(monkeypatch), files(whole.output)
+        assert {(r.strategy, r.dataset): r for r in run(whole)} == finished
+        assert watch.made == []
+        assert files(whole.output) == before
+
+    def test_another_limit_is_another_run(
+        self, whole: RunConfig, finished: Records, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def make(workshop: Workshop, cell: Cell) -> Made:
+            assert finished[cell.strategy.name, cell.dataset.name].key != workshop.key(cell)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Workshop, "make", make)
+        with pytest.raises(KeyboardInterrupt):
+            run(replace(whole, limit=23))
+
+    def test_an_interrupted_run_goes_on_and_gets_the_same_numbers(
+        self,
+        whole: RunConfig,
+        finished: Records,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Ctrl-C passes; what was trained before it is kept, not trained again."""
+        again = replace(
+            whole, output=tmp_path / "out", strategies=("teacher", "prune-distill"), datasets=("receipts-mini",)
+        )
+        unfinished = shutil.ignore_patterns("prune-distill__*")
+        shutil.copytree(whole.output, again.output, ignore=unfinished)
+
+        def interrupted(*_: object) -> Any:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("benchmark.workshop.measure", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(again)
+        assert not any("prune-distill" in record.cell for record in read_records(again.output))
+        watch = Watch(monkeypatch)
+        monkeypatch.setattr("benchmark.workshop.train_strategy", lambda *_: pytest.fail("trained again"))
+        _, record = run(again)
+        assert watch.made == ["prune-distill"]
+        one = finished["prune-distill", "receipts-mini"]
+        assert (record.status, record.key, record.curve) == ("ok", one.key, one.curve)
+        assert (record.metrics, record.steps, record.start_hash) == (one.metrics, one.steps, one.start_hash)
+        lines = [read_predictions(predictions_path(r.output, one.cell)) for r in (whole, again)]
+        assert lines[0] == lines[1]
+
+
+class TestOptions:
+    def test_they_change_the_model_and_two_documents_are_enough(self, finished: Records, tmp_path: Path) -> None:
+        (record,) = run(config(tmp_path, strategies=("prune",), options={"target": "half"}, limit=2))
+        assert (record.status, record.error) == ("ok", None)
+        assert record.test_documents == 2
+        assert record.metrics is not None
+        assert record.metrics.cka is None
+        assert record.efficiency is not None
+        assert record.efficiency.density == pytest.approx(0.5, abs=1e-3)
+        assert "50" in record.start
+
+    def test_an_unknown_option_is_told_before_anything_runs(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="unknown option 'targt': did you mean target"):
+            run(config(tmp_path / "out", strategies=("prune",), options={"targt": "half"}))
+        assert not (tmp_path / "out").exists()

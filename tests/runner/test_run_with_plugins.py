@@ -1,0 +1,169 @@
+"""Strangers' strategies and data sets in a run: their own rows, and failures that cost their own cell only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.report.leaderboard import leaderboard_markdown
+from benchmark.results import read_records
+from benchmark.runner import run
+from benchmark.scales import TINY
+from benchmark.zoo import open_zoo
+from tests.runner.runs import Watch, checkpoint_of, config
+
+MINE = '''
+"""Heads left out by a plain function, then trained with a margin loss under a mask."""
+
+import torch
+
+from benchmark import FixedMask, Strategy, hookimpl
+
+
+def half_rows(references, scale, seed):
+    """Not a part of the benchmark: any function that makes a model."""
+    model = references.load("teacher")
+    with torch.no_grad():
+        for layer in model.decoder.model.decoder.layers:
+            layer.fc1.weight[::2] = 0
+    return model
+
+
+class Margin:
+    teaching = "none"
+
+    def __call__(self, student, teacher, labels):
+        kept = labels != -100
+        return torch.nn.functional.multi_margin_loss(student.logits[kept].float(), labels[kept])
+
+    def __repr__(self):
+        return "Margin()"
+
+
+@hookimpl
+def donutbench_register_strategies():
+    yield Strategy("half-rows", "every other row", start=half_rows, objective=Margin(), constraint=FixedMask())
+'''
+
+FAILING = """
+import sys
+import torch
+from benchmark import CrossEntropy, Strategy, hookimpl
+
+def raises(references, scale, seed):
+    raise RuntimeError("no luck\\nat all")
+
+def exits(references, scale, seed):
+    sys.exit("I quit")
+
+def forgets(references, scale, seed):
+    references.load("teacher")
+
+def linear(references, scale, seed):
+    return torch.nn.Linear(2, 2)
+
+def blows_up(student, teacher, labels):
+    raise ZeroDivisionError("in the loss")
+
+blows_up.teaching = "none"
+
+class Asks:
+    def attach(self, model):
+        return self
+    def after_step(self):
+        pass
+    def check(self):
+        raise RuntimeError("not what was asked for")
+
+@hookimpl
+def donutbench_register_strategies():
+    for start in (raises, exits, forgets, linear):
+        yield Strategy(start.__name__, "fails", start=start)
+    teacher = lambda references, scale, seed: references.load("teacher")
+    yield Strategy("explodes", "fails", start=teacher, objective=blows_up)
+    yield Strategy("cheats", "fails", start=teacher, objective=CrossEntropy(), constraint=Asks())
+"""
+WHY = {
+    "raises": "RuntimeError: no luck at all",
+    "exits": "SystemExit: I quit",
+    "forgets": "NoneType",
+    "linear": "Linear",
+    "explodes": "ZeroDivisionError: in the loss",
+    "cheats": "RuntimeError: not what was asked for",
+}
+
+Plugin = Callable[[str], Path]
+
+
+class TestPlugins:
+    def test_a_file_of_thirty_lines_gets_its_own_row(
+        self, plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert len(MINE.strip().splitlines()) <= 34
+        mine = config(tmp_path / "out", strategies=("half-rows",), datasets=("synthdog-mini",), plugins=(plugin(MINE),))
+        (record,) = run(mine)
+        assert (record.status, record.error) == ("ok", None)
+        assert (record.start, record.constraint, record.steps) == ("half_rows", "fixed mask", 1)
+        trained = load_model(checkpoint_of(mine, record))
+        for layer in trained.decoder.model.decoder.layers:
+            assert (layer.fc1.weight[::2] == 0).all()
+            assert (layer.fc1.weight[1::2] != 0).any()
+        assert "half-rows" in leaderboard_markdown(read_records(mine.output))
+        watch = Watch(monkeypatch)
+        assert run(mine) == [record]
+        assert watch.made == []
+
+    def test_a_strategy_that_fails_costs_its_own_cell_only(
+        self, plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plugins = (plugin(FAILING),)
+        failing = config(tmp_path / "out", strategies=(*WHY, "teacher"), datasets=("synthdog-mini",), plugins=plugins)
+        *failed, teacher = run(failing)
+        assert (teacher.strategy, teacher.status) == ("teacher", "ok")
+        for record in failed:
+            assert record.status == "failed"
+            assert record.error is not None
+            assert WHY[record.strategy] in record.error
+            assert "\n" not in record.error
+            assert (record.metrics, record.efficiency) == (None, None)
+        assert [record.strategy for record in failed] == list(WHY)
+        on_disk = {record.strategy: record for record in read_records(failing.output)}
+        assert on_disk == {record.strategy: record for record in (*failed, teacher)}
+        watch = Watch(monkeypatch)
+        run(replace(failing, strategies=("forgets", "raises", "teacher")))
+        assert watch.made == ["forgets", "raises"], "what failed is tried again, what is finished is not"
+
+    def test_data_of_a_stranger_get_their_own_teacher(self, plugin: Plugin, tmp_path: Path) -> None:
+        text = """
+from benchmark import Dataset, hookimpl
+from donutbench_datasets import receipts_mini
+
+@hookimpl
+def donutbench_register_datasets():
+    (receipts,) = receipts_mini.donutbench_register_datasets()
+    def bills(scale, split, seed, count):
+        return [d for d in receipts.open(scale, split, seed + 7, min(count or 9, 9))]
+    yield Dataset("bills", "other receipts", "extraction", receipts.keys, bills)
+"""
+        (teacher,) = run(config(tmp_path / "out", datasets=("bills",), plugins=(plugin(text),)))
+        assert (teacher.status, teacher.error) == ("ok", None)
+        upstream = fingerprint(open_zoo(TINY).load("teacher"))
+        assert teacher.start_hash not in (None, upstream)
+        assert teacher.metrics is not None
+        assert teacher.metrics.cka == pytest.approx(1.0)
+
+    def test_a_split_without_documents_is_told(self, plugin: Plugin, tmp_path: Path) -> None:
+        text = """
+from benchmark import Dataset, hookimpl
+
+@hookimpl
+def donutbench_register_datasets():
+    yield Dataset("empty", "nothing", "extraction", ("total",), lambda scale, split, seed, count: [])
+"""
+        (record,) = run(config(tmp_path / "out", datasets=("empty",), plugins=(plugin(text),)))
+        assert record.status == "failed"
+        assert "data set empty has no" in (record.error or "")
