@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import DonutProcessor
@@ -21,14 +21,15 @@ from benchmark.devices import environment
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
-from benchmark.models.processor import build_processor, decoder_inputs, prompt_of, to_pixels
+from benchmark.models.processor import build_processor, prompt_of
 from benchmark.plugin_manager import check_known
 from benchmark.predict import mean_ted
 from benchmark.scales import Scale
-from benchmark.training.aids import CellReader, guided_attention, places_of
+from benchmark.training.aided import AidedReading
+from benchmark.training.aids import CellReader
 from benchmark.training.journal import Journal
 from benchmark.training.pages import load_pages
-from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
+from benchmark.training.trainer import Documents, EverySteps, Plan, train
 from benchmark.types import Dataset, Strategy
 from benchmark.upstream import make_upstream, reads_on
 from benchmark.zoo import UPSTREAM, Zoo
@@ -76,48 +77,6 @@ def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
         small,
         *(replace(downstream, name=f"{task}/teacher", dataset=task) for task in tasks),
     )
-
-
-class AidedReading:
-    """Cross-entropy on the tokens plus the two aids (`training.aids`), which fade out."""
-
-    def __init__(self, recipe: Recipe, scale: Scale, prompt: int, pad: int) -> None:
-        self._recipe = recipe
-        self._scale = scale
-        self._prompt = prompt
-        self._pad = pad
-
-    def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
-        pages, points = self._shifted(batch["pages"], batch["points"], round(done * self._recipe.steps))
-        places = places_of(points, self._scale)
-        cells = model.encoder(pixel_values=to_pixels(pages)).last_hidden_state
-        reader = cast(CellReader, model.cell_reader)
-        if done < self._recipe.encoder_share:
-            return reader.loss(cells, batch["labels"], places)
-        aid = max(
-            0.0,
-            1 - (done - self._recipe.encoder_share) / (self._recipe.aided_share - self._recipe.encoder_share),
-        )
-        output = model.decoder(
-            input_ids=decoder_inputs(batch["labels"], self._prompt, self._pad),
-            encoder_hidden_states=cells,
-            use_cache=False,
-            output_attentions=aid > 0,
-        )
-        loss = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1).float(), batch["labels"].flatten())
-        if aid > 0:
-            loss = loss + aid * 0.5 * guided_attention(output.cross_attentions[-2:], places)
-        if aid > 0 and self._recipe.encoder_share > 0:
-            loss = loss + aid * reader.loss(cells, batch["labels"], places)
-        return loss
-
-    def _shifted(self, pages: torch.Tensor, points: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The whole batch moved by a few pixels, so that a page seen again is not the same page."""
-        most = self._recipe.shift
-        generator = torch.Generator().manual_seed(self._recipe.seed * 1_000_003 + step)
-        down, right = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
-        moved = torch.where(points >= 0, points + torch.tensor([right, down]), points)
-        return torch.roll(pages, (down, right), (1, 2)), moved
 
 
 def pretrain(
@@ -171,7 +130,16 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     model.cell_reader = CellReader(model.encoder.config.hidden_size, len(processor.tokenizer))
     journal = Journal.open(work / "journal.json")
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
-    loss = AidedReading(recipe, scale, prompt, processor.tokenizer.pad_token_id)
+    loss = AidedReading(
+        scale,
+        prompt,
+        processor.tokenizer.pad_token_id,
+        recipe.steps,
+        recipe.encoder_share,
+        recipe.aided_share,
+        recipe.shift,
+        recipe.seed,
+    )
 
     def look(step: int) -> None:
         ted = mean_ted(model, processor, validation, dataset, scale.max_tokens)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,15 +44,27 @@ def measure_latency(
 ) -> tuple[Latency, Latency]:
     """The latency of writing `tokens` tokens, and of writing until the model stops or has reached `longest`.
 
-    Both over the first `repeats` pages (uint8, on the CPU), one at a time, after a warm-up. Resizing is
+    Both over the first `repeats` pages (uint8, on the CPU), one at a time, after a warm-up, on one thread. Resizing is
     timed, but free for pages that have the model's size already.
     """
     pages = pages[:repeats]
     fixed = partial(read_fixed, model, processor, prompt=prompt, tokens=tokens)
     natural = partial(decode, model, processor, prompt=prompt, longest=longest)
-    fixed(pages[:1])
-    times = [_latency(read, processor, pages, model.device) for read in (fixed, natural)]
+    with _one_thread():
+        fixed(pages[:1])
+        times = [_latency(read, processor, pages, model.device) for read in (fixed, natural)]
     return times[0], times[1]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One document at a time gives a second thread little to do, and waiting for it is what a busy machine prolongs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _latency(read: Read, processor: DonutProcessor, pages: torch.Tensor, device: torch.device) -> Latency:
