@@ -12,7 +12,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         summary="no compression: the same architecture, trained on 1/22 of the documents",
         start=reference("none"),
         objective=CrossEntropy(),
-        rate=0.125,
+        rate=0.5,
         upstream=False,
         paper="DONUT-hole, section 2.1",
         paper_name="DONUT-base-0.5M",
