@@ -6,18 +6,14 @@ compressed models learn to read from the teacher (`benchmark.upstream`).
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from transformers import DonutProcessor
 
-from benchmark.devices import environment
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, save_model
 from benchmark.models.donut import Donut, build
@@ -32,7 +28,7 @@ from benchmark.training.pages import load_pages
 from benchmark.training.trainer import Documents, EverySteps, Plan, train
 from benchmark.types import Dataset, Strategy
 from benchmark.upstream import make_upstream, reads_on
-from benchmark.zoo import UPSTREAM, Zoo
+from benchmark.zoo import RECIPE, UPSTREAM, Zoo, write_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ def pretrain(
         check_known("checkpoint", name, [*plan, *readers])
     made = []
     for name in [*plan, *readers]:
-        if (output / name / "recipe.json").is_file() or (only and name not in only):
+        if (output / name / RECIPE).is_file() or (only and name not in only):
             continue
         if name in plan:
             _make(plan[name], scale, by_name[plan[name].dataset], processor, output, work / name)
@@ -131,14 +127,14 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     journal = Journal.open(work / "journal.json")
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
     loss = AidedReading(
-        scale,
-        prompt,
-        processor.tokenizer.pad_token_id,
-        recipe.steps,
-        recipe.encoder_share,
-        recipe.aided_share,
-        recipe.shift,
-        recipe.seed,
+        scale=scale,
+        prompt=prompt,
+        pad=processor.tokenizer.pad_token_id,
+        steps=recipe.steps,
+        encoder_share=recipe.encoder_share,
+        aided_share=recipe.aided_share,
+        shift=recipe.shift,
+        seed=recipe.seed,
     )
 
     def look(step: int) -> None:
@@ -160,7 +156,8 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     save_model(model, output / recipe.name, half=True)
     test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
     stored = load_model(output / recipe.name)
-    _write_recipe(output / recipe.name, recipe, journal, mean_ted(stored, processor, test, dataset, scale.max_tokens))
+    ted = mean_ted(stored, processor, test, dataset, scale.max_tokens)
+    write_recipe(output / recipe.name, {"recipe": asdict(recipe)}, journal.curve, ted, journal.seconds)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -169,14 +166,3 @@ def _beginning(recipe: Recipe, scale: Scale, processor: DonutProcessor, output: 
         return load_model(output / recipe.start)
     architecture = scale.small if recipe.architecture == "small" else scale.teacher
     return build(scale, architecture, len(processor.tokenizer), recipe.seed)
-
-
-def _write_recipe(folder: Path, recipe: Recipe, journal: Journal, test: float) -> None:
-    record: dict[str, Any] = {
-        "recipe": asdict(recipe),
-        "curve": journal.curve,
-        "test_ted": test,
-        "hours": round(journal.seconds / 3600, 3),
-        "environment": environment(torch.device("cpu")),
-    }
-    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -6,22 +6,19 @@ tasks left to train.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmark.cells import Cell, identity_of
-from benchmark.devices import environment
 from benchmark.models.checkpoint import load_model, save_model
 from benchmark.models.packed import packed_bytes
 from benchmark.predict import mean_ted
 from benchmark.types import Dataset, Strategy
 from benchmark.workshop import Workshop
-from benchmark.zoo import UPSTREAM, Zoo
+from benchmark.zoo import UPSTREAM, Zoo, write_recipe
 
 
 def reads_on(strategy: Strategy) -> bool:
@@ -45,17 +42,14 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     folder = zoo.folder / UPSTREAM / strategy.name
     save_model(trained.model, folder, half=True, packed=True)
     test = workshop.judge(dataset, cell.seed).test
-    recipe: dict[str, Any] = {
+    facts = {
         "strategy": strategy.name,
         "identity": identity_of(strategy),
         "dataset": dataset.name,
         "start_hash": training.start_hash,
         "steps": training.steps,
         "documents": training.documents,
-        "curve": training.curve,
-        "test_ted": mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens),
-        "hours": round(training.seconds / 3600, 3),
-        "environment": environment(torch.device("cpu")),
     }
-    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    ted = mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens)
+    write_recipe(folder, facts, training.curve, ted, training.seconds)
     return True

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import DonutProcessor
 
+from benchmark.devices import environment
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import PACKED, WEIGHTS, load_model, load_processor
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.scales import Scale
+from benchmark.training.journal import Curve
 
 UPSTREAM = "upstream"
+RECIPE = "recipe.json"
 SHIPPED = Path(__file__).parent / "zoo"
 
 
@@ -34,10 +39,10 @@ class Zoo:
     def upstream(self) -> str:
         """The data set on which the upstream models learnt to read."""
         try:
-            recipe = json.loads((self.folder / "teacher" / "recipe.json").read_text())["recipe"]
+            recipe = json.loads((self.folder / "teacher" / RECIPE).read_text())["recipe"]
             return str(recipe["dataset"])
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"the zoo {self.folder} has no readable teacher/recipe.json: {error}") from error
+            raise UserError(f"the zoo {self.folder} has no readable teacher/{RECIPE}: {error}") from error
 
     def fingerprint(self, strategy: str) -> str:
         """A hash of the weights that this strategy can begin with: the references, and what it became upstream."""
@@ -64,11 +69,11 @@ class Zoo:
         """What this very strategy has become upstream, and how (``recipe.json``); None if the zoo has no such model."""
         folder = self.folder / UPSTREAM / strategy
         try:
-            recipe: dict[str, Any] = json.loads((folder / "recipe.json").read_text())
+            recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
         except OSError:
             return None
         except ValueError as error:
-            raise UserError(f"{folder / 'recipe.json'} is no JSON: {error}") from error
+            raise UserError(f"{folder / RECIPE} is no JSON: {error}") from error
         return (load_model(folder), recipe) if recipe.get("identity") == identity else None
 
 
@@ -83,6 +88,18 @@ class DatasetReferences:
     def load(self, name: str) -> Donut:
         model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
         return fit_vocabulary(model, self.vocabulary)
+
+
+def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, test_ted: float, seconds: float) -> None:
+    """How the checkpoint in `folder` was made (`facts`), how well it reads, and what it took: ``recipe.json``."""
+    record = {
+        **facts,
+        "curve": curve,
+        "test_ted": test_ted,
+        "hours": round(seconds / 3600, 3),
+        "environment": environment(torch.device("cpu")),
+    }
+    (folder / RECIPE).write_text(json.dumps(record, indent=2) + "\n")
 
 
 def open_zoo(scale: Scale, folder: Path | None = None) -> Zoo:

@@ -20,13 +20,15 @@ from tests.runner.runs import Records, checkpoint_of, config
 class TestOutput:
     """A folder that takes nothing: one line that names it, and no half of a record."""
 
-    def refused(self, run_config: RunConfig) -> None:
+    def refused(self, run_config: RunConfig) -> str:
+        """What is said of the folder, in one line; nothing has been recorded."""
         with pytest.raises(UserError) as caught:
             run(run_config)
         assert str(run_config.output) in str(caught.value)
         assert "\n" not in str(caught.value)
         results = run_config.output / "results"
         assert not results.is_dir() or list(results.iterdir()) == []
+        return str(caught.value)
 
     def test_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("mine")
@@ -38,7 +40,7 @@ class TestOutput:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "replace", full)
-        self.refused(config(tmp_path / "out"))
+        assert os.strerror(errno.ENOSPC) in self.refused(config(tmp_path / "out"))
 
     def test_a_disk_with_room_for_records_but_not_for_weights(
         self, tmp_path: Path, small_files: Callable[[int], None]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
 from torch import nn
 
@@ -43,16 +40,12 @@ def test_a_weight_without_gradient_stays() -> None:
     assert not torch.equal(moved, torch.ones(3, 3))
 
 
-@pytest.fixture
-def layers() -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 6))
-
-    return build
+def layers() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 6))
 
 
-def test_it_goes_on_from_its_state(layers: Callable[[], nn.Module]) -> None:
+def test_it_goes_on_from_its_state() -> None:
     whole, parted = layers(), layers()
     one, first = MuonWithAdam(whole, 0.02), MuonWithAdam(parted, 0.02)
     descend(list(whole.parameters()), one, 2)
