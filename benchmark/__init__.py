@@ -6,6 +6,7 @@ use, so that ``import benchmark`` stays quick.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ from benchmark.errors import UserError
 from benchmark.hookspecs import hookimpl
 from benchmark.scales import Scale
 from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Outputs, Page, Split, Strategy, Teaching
+
+# Threads of torch that wait for each other sleep instead of spinning, unless the user says otherwise: on two cores one
+# other busy process made reading five times slower, for each short step waits for a thread that has no core. OpenMP
+# reads this when torch is loaded, so it is set before anything here loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint

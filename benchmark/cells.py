@@ -6,75 +6,88 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import CodeType, FunctionType
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.identity import identity
 from benchmark.plugin_manager import check_known
 from benchmark.results import cell_name
 from benchmark.scales import Scale
-from benchmark.types import Dataset, Strategy
+from benchmark.types import Dataset, Json, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-PROTOCOL = 3
+PROTOCOL = 4
 """Raise when training or scoring changes, so that finished cells are run again."""
+
+Options = tuple[tuple[str, str], ...]
+"""Options of a strategy that differ from its own, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Strategy x data set x scale x seed x budget."""
+    """Strategy x data set x scale x budget x seed, with the options of the strategy and what cuts the data."""
 
     strategy: Strategy
     dataset: Dataset
     scale: Scale
     budget: str
     seed: int
+    options: Options = ()
+    limit: int | None = None
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
-        return cell_name(self.strategy.name, self.dataset.name, self.scale.name, self.budget, self.seed)
+        return cell_name(
+            self.strategy.name,
+            self.dataset.name,
+            self.scale.name,
+            self.budget,
+            self.seed,
+            options=dict(self.options),
+            limit=self.limit,
+            device=self.device,
+        )
 
     @property
     def title(self) -> str:
-        return f"{self.strategy.name} on {self.dataset.name}, seed {self.seed}"
+        options = "".join(f" {name}={value}" for name, value in self.options)
+        return f"{self.strategy.name}{options} on {self.dataset.name}, seed {self.seed}"
 
 
-def key_of(cell: Cell, zoo: str, limit: int | None) -> str:
-    """A hash of the strategy's parts, the data set, the scale, budget, seed, reference models and limit."""
+def key_of(cell: Cell, plugins: Json, zoo: str, before: str | None = None) -> str:
+    """A hash of all that makes the result of a cell.
+
+    `plugins` is the content of the plugins of its strategy and data set, `zoo` a hash of the models that it can begin
+    with, `before` the key of the cell whose model it goes on from, if that is another one. Raises `UserError` for a
+    part without an identity.
+    """
+    strategy, dataset = cell.strategy, cell.dataset
+    budget = cell.scale.budget(cell.budget)
     facts = {
         "protocol": PROTOCOL,
-        "strategy": [cell.strategy.name, cell.strategy.upstream, identity_of(cell.strategy)],
-        "dataset": [cell.dataset.name, cell.dataset.version],
-        "scale": repr(cell.scale),
-        "budget": cell.budget,
+        "versions": [version("torch"), version("transformers")],
+        "device": cell.device,
+        "strategy": [strategy.name, strategy.upstream, strategy.rate, identity_of(strategy)],
+        "dataset": [dataset.name, dataset.task, list(dataset.keys), dataset.version],
+        "open": identity(dataset.open, f"data set {dataset.name!r}: open"),
+        "plugins": plugins,
+        # Of the budgets only its own, and no words.
+        "scale": repr(replace(cell.scale, summary="", quick=budget, full=budget)),
         "seed": cell.seed,
+        "limit": cell.limit,
         "zoo": zoo,
-        "limit": limit,
+        "before": before,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def identity_of(strategy: Strategy) -> str:
-    """A hash of the strategy's parts with their options, and its rate: what training makes of it."""
-    facts = [*(_identity(part) for part in parts_of(strategy).values()), strategy.rate]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _identity(part: object) -> object:
-    """What a part is, the same in every process: its fields, or of a plain function what it does."""
-    if isinstance(part, FunctionType):
-        code = part.__code__
-        return [part.__qualname__, code.co_code.hex(), [_constant(c) for c in code.co_consts], list(code.co_names)]
-    if type(part).__repr__ is object.__repr__:
-        return [type(part).__qualname__, {name: _identity(value) for name, value in sorted(vars(part).items())}]
-    return repr(part)
-
-
-def _constant(value: object) -> object:
-    if isinstance(value, frozenset):  # printed in another order in every process
-        return sorted(map(repr, value))
-    return value.co_code.hex() if isinstance(value, CodeType) else repr(value)
+def identity_of(strategy: Strategy) -> Json:
+    """What a strategy's parts are and how they are set. Raises `UserError` for a part without an identity."""
+    return {kind: identity(part, f"strategy {strategy.name!r}: {kind}") for kind, part in parts_of(strategy).items()}
 
 
 def parts_of(strategy: Strategy) -> dict[str, Any]:
@@ -82,20 +95,40 @@ def parts_of(strategy: Strategy) -> dict[str, Any]:
 
 
 def describe(part: object) -> str:
-    """How a part is named in the tables: its text, or the name of a plain function."""
+    """How a part is named in the tables: its text, or the name of a plain function or of a class without a text."""
+    if isinstance(part, partial):
+        return describe(part.func)
+    if type(part).__repr__ is object.__repr__ and type(part).__str__ is object.__str__:
+        return type(part).__name__  # its place in memory says nothing
     return str(getattr(part, "__name__", None) or part)
 
 
-def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> list[Strategy]:
-    """Strategies whose parts have these options set (``--set target=half``).
+def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> list[tuple[Strategy, Options]]:
+    """Strategies with these options set (``--set target=half``), each with those that change it.
 
-    `UserError` for an option that no part has, or a value that does not fit.
+    Options are the fields of its parts, and its `rate`, if it trains. `UserError` for an option that no strategy has,
+    or a value that does not fit.
     """
     chosen = list(strategies)
-    known = {name for strategy in chosen for part in parts_of(strategy).values() for name in _options(part)}
+    known = {name for strategy in chosen for name in _options_of(strategy)}
     for name in options:
         check_known("option", name, known)
-    return [dataclasses.replace(s, **{kind: _set(part, options) for kind, part in parts_of(s).items()}) for s in chosen]
+    return [_with_options(strategy, options) for strategy in chosen]
+
+
+def _with_options(strategy: Strategy, options: Mapping[str, str]) -> tuple[Strategy, Options]:
+    changes: dict[str, Any] = {kind: _set(part, options) for kind, part in parts_of(strategy).items()}
+    if strategy.objective is not None and "rate" in options:
+        changes["rate"] = _convert("rate", options["rate"], strategy.rate)
+    changed = replace(strategy, **changes)
+    before, now = _options_of(strategy), _options_of(changed)
+    # By the value and not by how it was typed, so that 0.50 and 0.5 are one cell.
+    return changed, tuple((name, str(now[name])) for name in sorted(options) if before.get(name) != now.get(name))
+
+
+def _options_of(strategy: Strategy) -> dict[str, Any]:
+    options = {name: value for part in parts_of(strategy).values() for name, value in _options(part).items()}
+    return options if strategy.objective is None else {**options, "rate": strategy.rate}
 
 
 def _options(part: object) -> dict[str, Any]:

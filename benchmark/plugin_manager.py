@@ -22,6 +22,7 @@ import pluggy
 
 from benchmark import hookspecs
 from benchmark.errors import UserError
+from benchmark.identity import FILE_PREFIX, content
 from benchmark.types import Dataset, Strategy
 
 GROUP = "donutbench"
@@ -32,10 +33,16 @@ Item = TypeVar("Item", Strategy, Dataset)
 
 @dataclass(frozen=True, slots=True)
 class Registered(Generic[Item]):
-    """A strategy or data set and where it comes from, such as ``donutbench 0.1.0 (module)`` or a file."""
+    """A strategy or data set, where it comes from, such as ``donutbench 0.1.0 (module)`` or a file, and its plugin."""
 
     item: Item
     source: str
+    plugin: object
+
+    @property
+    def content(self) -> str:
+        """A hash of the files of the plugin (`benchmark.identity.content`)."""
+        return content(self.plugin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def _load_file(path: Path) -> ModuleType:
     """Import one file as a module under a name of its own, so that equal file names do not clash."""
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"plugin {path}: no such Python file")
-    name = f"donutbench_plugin_{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    name = f"{FILE_PREFIX}{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {path}: Python cannot import it")
@@ -158,7 +165,7 @@ def _collect(hook: pluggy.HookCaller, kind: type[Item]) -> dict[str, Registered[
             if item.name in found:
                 other = found[item.name].source
                 raise UserError(f"{word} {item.name!r} is registered twice: by {other} and by {source}")
-            found[item.name] = Registered(item, source)
+            found[item.name] = Registered(item, source, implementation.plugin)
     return dict(sorted(found.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from benchmark.cells import Cell, describe, with_options
 from benchmark.devices import environment, find_device
 from benchmark.errors import OutputError
-from benchmark.plugin_manager import load_plugins
+from benchmark.plugin_manager import Registry, load_plugins
 from benchmark.results import (
     Record,
     predictions_path,
@@ -43,34 +44,57 @@ class RunConfig:
 
 def run(config: RunConfig) -> list[Record]:
     """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on."""
-    console = Console(stderr=True)
+    job = prepare(config)
+    for cell in job.cells:  # a part without an identity is told before anything runs
+        job.workshop.key(cell)
+    records = []
+    for number, cell in enumerate(job.cells, start=1):
+        records.append(_run_cell(cell, job, config, f"{number}/{len(job.cells)}"))
+    return records
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The cells of a run, what makes them, and where their strategies and data sets come from."""
+
+    cells: list[Cell]
+    workshop: Workshop
+    registry: Registry
+    console: Console
+
+
+def prepare(config: RunConfig) -> Job:
+    """The cells of a run, reading before tasks. Raises `UserError` for an option or a device that does not exist."""
     registry = load_plugins(config.plugins)
     scale = SCALES[config.scale]
+    device = find_device(config.device)
     strategies = with_options((registry.strategies[name].item for name in config.strategies), config.options)
     datasets = [registry.datasets[name].item for name in config.datasets]
     zoo = open_zoo(scale)
+    # Read now: what is edited while a run goes on belongs to the next one.
+    contents = {
+        **{("strategy", name): registry.strategies[name].content for name in config.strategies},
+        **{("dataset", name): registry.datasets[name].content for name in (*config.datasets, zoo.upstream)},
+    }
     workshop = Workshop(
         zoo=zoo,
         upstream=registry.datasets[zoo.upstream].item,
         scale=scale,
-        budget=config.budget,
         output=config.output,
-        device=find_device(config.device),
-        limit=config.limit,
+        device=device,
+        contents=contents,
     )
     cells = [
-        Cell(strategy, dataset, scale, config.budget, seed)
+        Cell(strategy, dataset, scale, config.budget, seed, options, config.limit, device.type)
         for seed in config.seeds
-        for strategy in strategies
+        for strategy, options in strategies
         for dataset in sorted(datasets, key=lambda d: d.task != "reading")
     ]
-    records = []
-    for number, cell in enumerate(cells, start=1):
-        records.append(_run_cell(cell, workshop, config, console, f"{number}/{len(cells)}"))
-    return records
+    return Job(cells, workshop, registry, Console(stderr=True))
 
 
-def _run_cell(cell: Cell, workshop: Workshop, config: RunConfig, console: Console, place: str) -> Record:
+def _run_cell(cell: Cell, job: Job, config: RunConfig, place: str) -> Record:
+    workshop, console = job.workshop, job.console
     key = workshop.key(cell)
     finished = _finished(config.output, cell, key)
     if finished is not None:
@@ -79,12 +103,12 @@ def _run_cell(cell: Cell, workshop: Workshop, config: RunConfig, console: Consol
     began = time.perf_counter()
     try:
         made = workshop.make(cell)
-        record = _record(cell, key, workshop, made, time.perf_counter() - began)
+        record = _record(cell, key, job, made, time.perf_counter() - began)
         write_predictions(predictions_path(config.output, cell.name), made.predictions)
     except (KeyboardInterrupt, OutputError):
         raise
     except BaseException as error:  # a plugin may raise anything, even SystemExit: it costs its own cell only
-        record = _failure(cell, key, workshop, error, time.perf_counter() - began)
+        record = _failure(cell, key, job, error, time.perf_counter() - began)
     write_record(config.output, record)
     score = f"N-TED {record.metrics.ted:.3f}" if record.metrics else f"failed: {record.error}"
     console.print(f"[{place}] {cell.title}: {score}, {record.seconds_total:.0f} s", markup=False, highlight=False)
@@ -99,7 +123,7 @@ def _finished(output: Path, cell: Cell, key: str) -> Record | None:
     return record if record.status == "ok" and record.key == key else None
 
 
-def _common(cell: Cell, key: str, workshop: Workshop) -> dict[str, object]:
+def _common(cell: Cell, key: str, job: Job) -> dict[str, object]:
     strategy, dataset = cell.strategy, cell.dataset
     return {
         "strategy": strategy.name,
@@ -111,38 +135,50 @@ def _common(cell: Cell, key: str, workshop: Workshop) -> dict[str, object]:
         "scale": cell.scale.name,
         "seed": cell.seed,
         "budget": cell.budget,
+        "options": dict(cell.options),
+        "limit": cell.limit,
+        "device": cell.device,
+        "package": f"donutbench {version('donutbench')}",
+        "source": job.registry.strategies[strategy.name].source,
+        "dataset_source": job.registry.datasets[dataset.name].source,
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective else None,
         "constraint": describe(strategy.constraint) if strategy.constraint else None,
-        "environment": environment(workshop.device),
+        "rate": strategy.rate if strategy.objective else None,
+        "environment": environment(job.workshop.device),
         "key": key,
     }
 
 
-def _record(cell: Cell, key: str, workshop: Workshop, made: Made, seconds: float) -> Record:
+def _record(cell: Cell, key: str, job: Job, made: Made, seconds: float) -> Record:
+    training = made.training
     return Record.model_validate(
         {
-            **_common(cell, key, workshop),
+            **_common(cell, key, job),
             "status": "ok",
-            "start_hash": made.training.start_hash,
-            "steps": made.training.steps,
-            "documents": made.training.documents,
+            "start_hash": training.start_hash,
+            "model_hash": made.model_hash,
+            "optimizer": training.optimizer,
+            "learning_rate": training.learning_rate,
+            "start_documents": training.start_documents,
+            "steps": training.steps,
+            "documents": training.documents,
             "test_documents": len(made.predictions),
-            "seconds_train": made.training.seconds,
+            "seconds_train": training.seconds,
             "seconds_total": seconds,
             "metrics": made.metrics,
             "efficiency": made.efficiency,
-            "curve": made.training.curve,
-            "upstream_curve": made.training.upstream_curve,
+            "curve": training.curve,
+            "upstream_curve": training.upstream_curve,
         }
     )
 
 
-def _failure(cell: Cell, key: str, workshop: Workshop, error: BaseException, seconds: float) -> Record:
+def _failure(cell: Cell, key: str, job: Job, error: BaseException, seconds: float) -> Record:
     message = " ".join(str(error).split()) or "no message"
     return Record.model_validate(
         {
-            **_common(cell, key, workshop),
+            **_common(cell, key, job),
             "status": "failed",
             "error": f"{type(error).__name__}: {message}",
             "steps": 0,

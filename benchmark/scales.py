@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TEACHING = "teaching"
+"""The name of the budget that task teachers are made with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -25,7 +28,10 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every trained row gets: the same documents, in the same order, in batches of the same size."""
+    """What every trained row gets: the same documents, in the same order, in batches of the same size.
+
+    Documents are counted each time they are seen: a smaller training split is seen again until they are all spent.
+    """
 
     reading_documents: int
     task_documents: int
@@ -61,6 +67,8 @@ class Scale:
     small: Architecture
     quick: Budget
     full: Budget
+    task_teacher: Budget
+    """How the reading teacher becomes the teacher of a task that the zoo has none for; belongs to no strategy."""
     validation_documents: int
     test_documents: int
 
@@ -71,7 +79,8 @@ class Scale:
         return self.height // cell, self.width // cell
 
     def budget(self, name: str) -> Budget:
-        return self.full if name == "full" else self.quick
+        """``quick``, ``full``, or `TEACHING`."""
+        return {"quick": self.quick, "full": self.full, TEACHING: self.task_teacher}[name]
 
 
 TINY = Scale(
@@ -92,6 +101,9 @@ TINY = Scale(
     quick=Budget(reading_documents=1280, task_documents=1280, batch=8, learning_rate=2e-2, evaluations=4),
     full=Budget(
         reading_documents=24000, task_documents=16000, batch=8, learning_rate=2e-2, evaluations=10, save_steps=250
+    ),
+    task_teacher=Budget(
+        reading_documents=0, task_documents=6400, batch=8, learning_rate=1e-2, evaluations=4, save_steps=100
     ),
     validation_documents=40,
     test_documents=100,

@@ -158,8 +158,9 @@ class Strategy:
     Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
     and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
     `reference` marks a row that others are compared with, which is not ranked. A strategy that is not `upstream`
-    does no more reading than its start has done. `rate` multiplies the learning rate of the budget: a model that is
-    near an optimum is thrown out of it by steps that a pruned one needs. Rates are chosen on the validation split.
+    does no more reading than its start has done. `rate` multiplies the learning rate of the budget on a task: a model
+    that is near an optimum is thrown out of it by steps that a pruned one needs. Rates are chosen on the validation
+    split (``python -m benchmark rates``); upstream, everything learns at the budget's own.
     """
 
     name: str

@@ -13,17 +13,11 @@ from pathlib import Path
 import torch
 
 from benchmark.cells import Cell, identity_of
-from benchmark.models.checkpoint import load_model, save_model
+from benchmark.models.checkpoint import save_model
 from benchmark.models.packed import packed_bytes
-from benchmark.predict import mean_ted
 from benchmark.types import Dataset, Strategy
 from benchmark.workshop import Workshop
 from benchmark.zoo import UPSTREAM, Zoo, write_recipe
-
-
-def reads_on(strategy: Strategy) -> bool:
-    """Whether a strategy trains upstream."""
-    return strategy.upstream and strategy.objective is not None
 
 
 def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> bool:
@@ -33,23 +27,22 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     package as a teacher.
     """
     dataset = datasets[zoo.upstream]
-    workshop = Workshop(zoo, dataset, zoo.scale, "full", work, torch.device("cpu"), jobs=os.cpu_count() or 1)
+    workshop = Workshop(zoo, dataset, zoo.scale, work, torch.device("cpu"), jobs=os.cpu_count() or 1)
     cell = Cell(strategy, dataset, zoo.scale, "full", seed=0)
-    if packed_bytes(workshop.begin(cell)) > packed_bytes(zoo.load("teacher")) / 2:
+    if packed_bytes(workshop.begin(cell).model) > packed_bytes(zoo.load("teacher")) / 2:
         return False
     trained = workshop.trained(cell)
     training = trained.training
     folder = zoo.folder / UPSTREAM / strategy.name
     save_model(trained.model, folder, half=True, packed=True)
-    test = workshop.judge(dataset, cell.seed).test
     facts = {
         "strategy": strategy.name,
-        "identity": identity_of(strategy),
+        "parts": identity_of(strategy),
         "dataset": dataset.name,
         "start_hash": training.start_hash,
+        "start_documents": training.start_documents,
         "steps": training.steps,
         "documents": training.documents,
     }
-    ted = mean_ted(load_model(folder), zoo.processor(), test, dataset, zoo.scale.max_tokens)
-    write_recipe(folder, facts, training.curve, ted, training.seconds)
+    write_recipe(folder, facts, training.curve, training.seconds)
     return True

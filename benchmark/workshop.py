@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import DonutProcessor
+from transformers import DonutProcessor, set_seed
 
 from benchmark.cells import Cell, identity_of, key_of
 from benchmark.devices import place
 from benchmark.errors import UserError
 from benchmark.evaluate import Judge
 from benchmark.measure import measure
+from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint, load_model, save_model
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.models.parameters import prunable
@@ -24,9 +27,10 @@ from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
 from benchmark.predict import mean_ted
 from benchmark.results import Efficiency, Metrics, Prediction, write_atomically
-from benchmark.scales import Scale
+from benchmark.scales import TEACHING, Scale
 from benchmark.training.compress import Course, train_strategy
 from benchmark.training.journal import Curve
+from benchmark.training.muon import OPTIMIZER
 from benchmark.training.pages import Pages, load_pages
 from benchmark.types import Dataset, Split, Strategy
 from benchmark.zoo import DatasetReferences, Zoo
@@ -36,12 +40,19 @@ _TRAINING = "training.json"
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How a model was trained: the totals of steps and documents, upstream and downstream; seconds of this run."""
+    """How a model was trained: the totals of steps and documents, upstream and downstream; seconds of this run.
+
+    `start_documents` are those that the reference models had read that it began with. `learning_rate` is the highest
+    of the last training.
+    """
 
     start_hash: str
+    start_documents: int = 0
     steps: int = 0
     documents: int = 0
     seconds: float = 0.0
+    learning_rate: float | None = None
+    optimizer: str | None = None
     curve: Curve = field(default_factory=list)
     upstream_curve: Curve = field(default_factory=list)
 
@@ -58,6 +69,7 @@ class Trained:
 class Made:
     """What a cell gave."""
 
+    model_hash: str
     training: Training
     metrics: Metrics
     efficiency: Efficiency
@@ -66,94 +78,126 @@ class Made:
 
 @dataclass
 class Workshop:
-    """Everything of one run that outlives a cell."""
+    """Everything of one run that outlives a cell.
+
+    `contents` are hashes of plugins, by what they register: ("strategy" or "dataset", name).
+    """
 
     zoo: Zoo
     upstream: Dataset
     scale: Scale
-    budget: str
     output: Path
     device: torch.device
-    limit: int | None = None
+    contents: Mapping[tuple[str, str], str] = field(default_factory=dict)
     jobs: int = 1
-    _courses: dict[tuple[str, int], Course] = field(default_factory=dict)
-    _fingerprints: dict[str, str] = field(default_factory=dict)
-    _judges: dict[tuple[str, int], Judge] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
+    _courses: dict[tuple[str, str, int, int | None], Course] = field(default_factory=dict)
+    _judges: dict[tuple[str, int | None], Judge] = field(default_factory=dict)
 
     def key(self, cell: Cell) -> str:
-        name = cell.strategy.name
-        if name not in self._fingerprints:
-            self._fingerprints[name] = self.zoo.fingerprint(name)
-        return key_of(cell, self._fingerprints[name], self.limit)
+        """The key of a cell, as it was when it was first asked for. Raises `UserError` as `key_of`."""
+        if cell.name not in self._keys:
+            strategy, dataset = cell.strategy.name, cell.dataset.name
+            plugins = [self.contents.get(("strategy", strategy)), self.contents.get(("dataset", dataset))]
+            zoo = self.zoo.fingerprint(strategy, dataset)
+            before = self._upstream_cell(cell) if self._reads_here(cell) else None
+            self._keys[cell.name] = key_of(cell, plugins, zoo, self.key(before) if before is not None else None)
+        return self._keys[cell.name]
 
     def make(self, cell: Cell) -> Made:
         """Make, save, reload, score and measure the model of a cell. Raises whatever goes wrong."""
         trained = self.trained(cell)
-        judge = self.judge(cell.dataset, cell.seed)
+        judge = self.judge(cell)
         metrics, predictions = judge.judge(trained.model)
         efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
-        return Made(trained.training, metrics, efficiency, predictions)
+        return Made(fingerprint(trained.model), trained.training, metrics, efficiency, predictions)
 
     def trained(self, cell: Cell) -> Trained:
         """The model of a cell, kept and reopened from ``checkpoints/``."""
+        return self._kept(cell, self._train)
+
+    def _kept(self, cell: Cell, make: Callable[[Cell], Trained]) -> Trained:
         key = self.key(cell)
-        folder = self.output / "checkpoints" / cell.name
+        folder = self._checkpoint(cell)
         kept = _reopen(folder, key)
         if kept is None:
             began = time.perf_counter()
-            self._keep(self._train(cell), cell, folder, key, began)
+            self._keep(make(cell), cell, folder, key, began)
             kept = _reopen(folder, key)
             assert kept is not None
         place(kept.model, self.device)
         return kept
 
+    def _checkpoint(self, cell: Cell) -> Path:
+        return self.output / "checkpoints" / cell.name
+
     def _train(self, cell: Cell) -> Trained:
         """The model of a cell as the protocol makes it: upstream first, unless nothing is trained."""
-        strategy, dataset = cell.strategy, cell.dataset
-        if strategy.objective is None:
-            return _untrained(self.begin(cell))
-        if dataset.name == self.upstream.name:
+        if cell.strategy.objective is None:
+            return self.begin(cell)
+        if cell.dataset.name == self.upstream.name:
             return self._read(cell)
-        before = self.trained(replace(cell, dataset=self.upstream))
-        fit_vocabulary(before.model, len(self._processor(dataset).tokenizer))
-        return self._follow(cell, self._course(dataset, cell.seed), before)
+        before = self.trained(self._upstream_cell(cell))
+        fit_vocabulary(before.model, len(self._processor(cell.dataset).tokenizer), cell.seed)
+        return self._follow(cell, self._course(cell), before, cell.strategy.rate)
+
+    def _upstream_cell(self, cell: Cell) -> Cell:
+        return replace(cell, dataset=self.upstream)
+
+    def _reads_here(self, cell: Cell) -> bool:
+        """Whether the model of a task begins with one that learns to read in this run."""
+        if cell.dataset.name == self.upstream.name or not reads_on(cell.strategy):
+            return False
+        return self._read_before(cell) is None
 
     def _read(self, cell: Cell) -> Trained:
         """Upstream: what the start becomes by reading; from the zoo, where that has been done with the full budget."""
         if not cell.strategy.upstream:
-            return _untrained(self.begin(cell))
-        known = self.zoo.upstream_model(cell.strategy.name, identity_of(cell.strategy))
-        # The zoo's are of seed 0: enough for a quick run, while the seeds of a full one are to differ upstream too.
-        if known is not None and (cell.budget == "quick" or cell.seed == 0):
-            model, recipe = known
-            curve = [(step, ted) for step, ted in recipe["curve"]]
-            return Trained(model, Training(recipe["start_hash"], recipe["steps"], recipe["documents"], curve=curve))
-        return self._follow(cell, self._course(cell.dataset, cell.seed), _untrained(self.begin(cell)))
+            return self.begin(cell)
+        recipe = self._read_before(cell)
+        if recipe is None:
+            return self._follow(cell, self._course(cell), self.begin(cell), 1.0)
+        facts = {name: recipe[name] for name in ("start_hash", "start_documents", "steps", "documents")}
+        curve = [(step, ted) for step, ted in recipe["curve"]]
+        return Trained(self.zoo.load_upstream(cell.strategy.name), Training(**facts, curve=curve))
 
-    def begin(self, cell: Cell) -> Donut:
-        """The start of a cell's strategy. Raises `TypeError` if it is no Donut."""
+    def _read_before(self, cell: Cell) -> dict[str, Any] | None:
+        """The recipe of the zoo's upstream model of this very strategy, if it has one that this cell may begin with."""
+        # The zoo's are of seed 0: enough for a quick run, while the seeds of a full one are to differ upstream too.
+        if cell.budget != "quick" and cell.seed != 0:
+            return None
+        return self.zoo.upstream_recipe(cell.strategy.name, identity_of(cell.strategy))
+
+    def begin(self, cell: Cell) -> Trained:
+        """The start of a cell's strategy, nothing trained. Raises `TypeError` if it is no Donut."""
         strategy = cell.strategy
-        model = strategy.start(self._references(cell.dataset, cell.seed), self.scale, cell.seed)
+        references = self._references(cell)
+        set_seed(cell.seed)
+        model = strategy.start(references, self.scale, cell.seed)
         if not isinstance(model, Donut):
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
-        return model
+        return Trained(model, Training(fingerprint(model), references.documents))
 
-    def _follow(self, cell: Cell, course: Course, before: Trained) -> Trained:
+    def _follow(self, cell: Cell, course: Course, before: Trained, rate: float) -> Trained:
         def validate(model: Donut) -> float:
             return mean_ted(model, course.processor, course.validation, course.dataset, self.scale.max_tokens)
 
         model = place(before.model, self.device)
         title = f"{cell.strategy.name} on {course.dataset.name}"
         folder = self.output / "unfinished" / cell.name / self.key(cell)
-        curve = train_strategy(model, cell.strategy, course, validate, cell.seed, title, folder)
+        learning_rate = course.budget.learning_rate * rate
+        set_seed(cell.seed)
+        curve = train_strategy(model, cell.strategy, course, learning_rate, validate, cell.seed, title, folder)
         shutil.rmtree(folder.parent, ignore_errors=True)
         start = before.training
         return Trained(
             model,
-            Training(
-                start.start_hash,
-                start.steps + course.steps,
-                start.documents + course.steps * course.batch,
+            replace(
+                start,
+                steps=start.steps + course.steps,
+                documents=start.documents + course.steps * course.batch,
+                learning_rate=learning_rate,
+                optimizer=OPTIMIZER,
                 curve=curve,
                 upstream_curve=start.curve,
             ),
@@ -171,53 +215,60 @@ class Workshop:
         facts = {"key": key, **asdict(replace(trained.training, seconds=seconds))}
         write_atomically(folder / _TRAINING, json.dumps(facts).encode())
 
-    def _references(self, dataset: Dataset, seed: int) -> DatasetReferences:
-        place = self.zoo.task_teacher(dataset.name) or self._own_teacher(dataset, seed)
-        return DatasetReferences(self.zoo, place, len(self._processor(dataset).tokenizer))
+    def _references(self, cell: Cell) -> DatasetReferences:
+        size = len(self._processor(cell.dataset).tokenizer)
+        place = self.zoo.task_teacher(cell.dataset.name)
+        if place is not None:
+            return DatasetReferences(self.zoo, place, self.zoo.documents(place), size)
+        taught = self._teaching_cell(cell)
+        training = self._kept(taught, self._teach).training
+        return DatasetReferences(
+            self.zoo, self._checkpoint(taught), training.start_documents + training.documents, size
+        )
 
-    def _own_teacher(self, dataset: Dataset, seed: int) -> Path:
-        """A task teacher for data that the zoo does not know: the upstream teacher, fine-tuned on the task first."""
+    def _teaching_cell(self, cell: Cell) -> Cell:
+        """The one task teacher of all rows and seeds, for data that the zoo does not know."""
         strategy = Strategy("task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy())
-        cell = Cell(strategy, dataset, self.scale, self.budget, seed)
-        key = self.key(cell)
-        folder = self.output / "checkpoints" / cell.name
-        if _reopen(folder, key) is None:
-            began = time.perf_counter()
-            size = len(self._processor(dataset).tokenizer)
-            model = fit_vocabulary(self.zoo.load("teacher"), size)
-            course = self._new_course(dataset, seed, model)
-            made = self._follow(cell, course, _untrained(model))
-            self._keep(made, cell, folder, key, began)
-        return folder
+        return Cell(strategy, cell.dataset, self.scale, TEACHING, seed=0, limit=cell.limit, device=cell.device)
 
-    def _course(self, dataset: Dataset, seed: int) -> Course:
-        if (dataset.name, seed) not in self._courses:
-            teacher = place(self._references(dataset, seed).load("teacher"), self.device)
-            self._courses[dataset.name, seed] = self._new_course(dataset, seed, teacher)
-        return self._courses[dataset.name, seed]
+    def _teach(self, cell: Cell) -> Trained:
+        """The reading teacher, fine-tuned on the task, and balanced as the zoo's teachers are, to be pruned."""
+        model = fit_vocabulary(self.zoo.load("teacher"), len(self._processor(cell.dataset).tokenizer))
+        before = Trained(model, Training(fingerprint(model), self.zoo.documents(self.zoo.folder / "teacher")))
+        taught = self._follow(cell, self._new_course(cell, model), before, cell.strategy.rate)
+        balance(taught.model)
+        return taught
 
-    def _new_course(self, dataset: Dataset, seed: int, teacher: Donut) -> Course:
-        budget = self.scale.budget(self.budget)
-        processor = self._processor(dataset)
-        train = self._pages(dataset, "train", seed, budget.documents(dataset.task), processor)
-        validation = self._pages(dataset, "validation", 0, self.scale.validation_documents, processor)
-        return Course(dataset, processor, train, validation, teacher, budget)
+    def _course(self, cell: Cell) -> Course:
+        place_in_run = cell.dataset.name, cell.budget, cell.seed, cell.limit
+        if place_in_run not in self._courses:
+            teacher = place(self._references(cell).load("teacher"), self.device)
+            self._courses[place_in_run] = self._new_course(cell, teacher)
+        return self._courses[place_in_run]
 
-    def judge(self, dataset: Dataset, seed: int) -> Judge:
-        if (dataset.name, seed) not in self._judges:
+    def _new_course(self, cell: Cell, teacher: Donut) -> Course:
+        budget = cell.scale.budget(cell.budget)
+        processor = self._processor(cell.dataset)
+        documents = _cut(budget.documents(cell.dataset.task), cell.limit)
+        train = self._pages(cell, "train", cell.seed, documents, processor)
+        validation = self._pages(cell, "validation", 0, self.scale.validation_documents, processor)
+        return Course(cell.dataset, processor, train, validation, teacher, budget, documents)
+
+    def judge(self, cell: Cell) -> Judge:
+        dataset = cell.dataset
+        if (dataset.name, cell.limit) not in self._judges:
             processor = self._processor(dataset)
-            test = self._pages(dataset, "test", 0, self.scale.test_documents, processor)
+            test = self._pages(cell, "test", 0, self.scale.test_documents, processor)
             train = [document.ground_truth for document in dataset.open(self.scale, "train", 0, 50)]
             judge = Judge(dataset, processor, test, train, self.scale.max_tokens)
-            judge.compare_with(place(self._references(dataset, seed).load("teacher"), self.device))
-            self._judges[dataset.name, seed] = judge
-        return self._judges[dataset.name, seed]
+            judge.compare_with(place(self._references(cell).load("teacher"), self.device))
+            self._judges[dataset.name, cell.limit] = judge
+        return self._judges[dataset.name, cell.limit]
 
-    def _pages(self, dataset: Dataset, split: Split, seed: int, count: int, processor: DonutProcessor) -> Pages:
-        wanted = count if self.limit is None else min(count, self.limit)
-        documents = dataset.open(self.scale, split, seed, wanted)
+    def _pages(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> Pages:
+        documents = cell.dataset.open(self.scale, split, seed, _cut(count, cell.limit))
         if not len(documents):
-            raise UserError(f"data set {dataset.name} has no {split} split")
+            raise UserError(f"data set {cell.dataset.name} has no {split} split")
         return load_pages(documents, processor, self.scale.max_tokens, self.jobs)
 
     def _processor(self, dataset: Dataset) -> DonutProcessor:
@@ -226,8 +277,13 @@ class Workshop:
         return processor
 
 
-def _untrained(model: Donut) -> Trained:
-    return Trained(model, Training(fingerprint(model)))
+def reads_on(strategy: Strategy) -> bool:
+    """Whether a strategy trains upstream."""
+    return strategy.upstream and strategy.objective is not None
+
+
+def _cut(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)
 
 
 def _zeros(model: Donut) -> int:

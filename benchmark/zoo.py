@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from benchmark.models.checkpoint import PACKED, WEIGHTS, load_model, load_proces
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.scales import Scale
 from benchmark.training.journal import Curve
+from benchmark.types import Json
 
 UPSTREAM = "upstream"
 RECIPE = "recipe.json"
+_MODEL = (WEIGHTS, PACKED, "config.json")
 SHIPPED = Path(__file__).parent / "zoo"
 
 
@@ -38,20 +40,23 @@ class Zoo:
     @property
     def upstream(self) -> str:
         """The data set on which the upstream models learnt to read."""
+        recipe = _read_recipe(self.folder / "teacher")
         try:
-            recipe = json.loads((self.folder / "teacher" / RECIPE).read_text())["recipe"]
-            return str(recipe["dataset"])
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"the zoo {self.folder} has no readable teacher/{RECIPE}: {error}") from error
+            return str(recipe["recipe"]["dataset"])
+        except KeyError as error:
+            raise UserError(f"{self.folder / 'teacher' / RECIPE} does not say on which data set it reads") from error
 
-    def fingerprint(self, strategy: str) -> str:
-        """A hash of the weights that this strategy can begin with: the references, and what it became upstream."""
+    def fingerprint(self, strategy: str, dataset: str) -> str:
+        """A hash of what a strategy can begin with on a data set: references, its task teacher, its upstream model.
+
+        Teachers of other tasks and what other strategies have become are left out: they change nothing here.
+        """
+        folders = [*self.folder.glob("*/"), self.folder / dataset / "teacher", self.folder / UPSTREAM / strategy]
+        files = [path for folder in folders for name in _MODEL if (path := folder / name).is_file()]
         digest = hashlib.sha256()
-        for path in sorted(p for name in (WEIGHTS, PACKED) for p in self.folder.rglob(name)):
-            place = path.relative_to(self.folder)
-            if place.parts[0] != UPSTREAM or place.parts[1] == strategy:
-                digest.update(place.as_posix().encode())
-                digest.update(path.read_bytes())
+        for path in sorted([*files, *self.folder.glob("*.json")]):
+            digest.update(path.relative_to(self.folder).as_posix().encode())
+            digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
     def processor(self) -> DonutProcessor:
@@ -65,37 +70,64 @@ class Zoo:
         place = self.folder / "teacher" if dataset == self.upstream else self.folder / dataset / "teacher"
         return place if place.is_dir() else None
 
-    def upstream_model(self, strategy: str, identity: str) -> tuple[Donut, dict[str, Any]] | None:
-        """What this very strategy has become upstream, and how (``recipe.json``); None if the zoo has no such model."""
+    def documents(self, folder: Path) -> int:
+        """How many documents the checkpoint in `folder` was trained on, counting those that it began with."""
+        recipe = _read_recipe(folder).get("recipe")
+        if recipe is None:
+            raise UserError(f"{folder / RECIPE} does not say how the checkpoint was made")
+        before = self.documents(self.folder / recipe["start"]) if recipe["start"] else 0
+        return before + int(recipe["steps"]) * int(recipe["batch"])
+
+    def upstream_recipe(self, strategy: str, parts: Json) -> dict[str, Any] | None:
+        """How this very strategy has read upstream (``recipe.json``); None if the zoo has no such model."""
         folder = self.folder / UPSTREAM / strategy
-        try:
-            recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
-        except OSError:
-            return None
-        except ValueError as error:
-            raise UserError(f"{folder / RECIPE} is no JSON: {error}") from error
-        return (load_model(folder), recipe) if recipe.get("identity") == identity else None
+        recipe = _read_recipe(folder) if folder.is_dir() else {}
+        return recipe if recipe.get("parts") == parts else None
+
+    def load_upstream(self, strategy: str) -> Donut:
+        return load_model(self.folder / UPSTREAM / strategy)
 
 
-@dataclass(frozen=True, slots=True)
+def _read_recipe(folder: Path) -> dict[str, Any]:
+    try:
+        recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} has no readable {RECIPE}: {error}") from error
+    return recipe
+
+
+@dataclass(slots=True)
 class DatasetReferences:
-    """The reference models as one data set sees them: its own teacher, the zoo's other models."""
+    """The reference models as one data set sees them: its own teacher, the zoo's other models.
+
+    `teacher_documents` are what the teacher was trained on.
+    """
 
     zoo: Zoo
     teacher: Path
+    teacher_documents: int
     vocabulary: int
+    _loaded: set[str] = field(default_factory=set)
 
     def load(self, name: str) -> Donut:
+        self._loaded.add(name)
         model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
         return fit_vocabulary(model, self.vocabulary)
 
+    @property
+    def documents(self) -> int:
+        """The documents behind all that has been loaded."""
+        return sum(
+            self.teacher_documents if name == "teacher" else self.zoo.documents(self.zoo.folder / name)
+            for name in self._loaded
+        )
 
-def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, test_ted: float, seconds: float) -> None:
-    """How the checkpoint in `folder` was made (`facts`), how well it reads, and what it took: ``recipe.json``."""
+
+def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, seconds: float) -> None:
+    """How the checkpoint in `folder` was made (`facts`), its validation curve, what it took: ``recipe.json``."""
     record = {
         **facts,
         "curve": curve,
-        "test_ted": test_ted,
         "hours": round(seconds / 3600, 3),
         "environment": environment(torch.device("cpu")),
     }

@@ -125,9 +125,14 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
     return cast(VisionEncoderDecoderConfig, VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder))
 
 
-def fit_vocabulary(model: Donut, size: int) -> Donut:
-    """Give the decoder `size` tokens, in place: tokens of data sets that it has not seen yet begin untrained."""
+def fit_vocabulary(model: Donut, size: int, seed: int = 0) -> Donut:
+    """Give the decoder `size` tokens, in place: tokens of data sets that it has not seen yet begin untrained.
+
+    What they begin with depends on the seed alone, so that a model loaded twice is the same model.
+    """
     if model.decoder.get_input_embeddings().weight.shape[0] < size:
-        model.decoder.resize_token_embeddings(size, mean_resizing=False)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model.decoder.resize_token_embeddings(size, mean_resizing=False)
         model.decoder.config.vocab_size = size
     return model

@@ -7,15 +7,19 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.report.figures import write_figures
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
+from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
 from benchmark.report.tables import write_tables
 from benchmark.results import read_records, write_atomically
+from benchmark.trials import read_trials
 
-__all__ = ["embed_summary", "leaderboard_frame", "write_report"]
+__all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 
 
 def write_report(directory: Path) -> list[Path]:
     """Write ``leaderboard.md``, ``tables/`` and ``figures/`` into `directory` and return the paths.
+
+    Rates are tabulated where they have been tried (``rates.json``).
 
     Raises `UserError` if there are no records, one is broken, or a file cannot be written.
     """
@@ -25,4 +29,17 @@ def write_report(directory: Path) -> list[Path]:
         raise UserError(f"no records in {directory}: run `{command}` first")
     leaderboard = directory / "leaderboard.md"
     write_atomically(leaderboard, leaderboard_markdown(records).encode())
-    return [leaderboard, *write_tables(directory, records), *write_figures(directory, records)]
+    return [
+        leaderboard,
+        *write_tables(directory, records),
+        *_write_rates(directory),
+        *write_figures(directory, records),
+    ]
+
+
+def _write_rates(directory: Path) -> list[Path]:
+    trials = read_trials(directory)
+    path = directory / "tables" / "rates.md"
+    if trials:
+        write_atomically(path, rates_markdown(trials).encode())
+    return [path] if trials else []

@@ -33,7 +33,10 @@ Validate = Callable[[Donut], float]
 
 @dataclass(slots=True)
 class Course:
-    """What all rows of a data set learn from: documents in training and validation, and the teacher."""
+    """What all rows of a data set learn from: documents in training and validation, and the teacher.
+
+    `documents` are seen in training, each anew whenever the pages have been seen.
+    """
 
     dataset: Dataset
     processor: DonutProcessor
@@ -41,11 +44,12 @@ class Course:
     validation: Pages
     teacher: Donut
     budget: Budget
+    documents: int
     _logits: torch.Tensor | None = field(default=None)
 
     @property
     def steps(self) -> int:
-        return max(1, len(self.pages) // self.batch)
+        return max(1, self.documents // self.batch)
 
     @property
     def batch(self) -> int:
@@ -86,7 +90,14 @@ class Course:
 
 
 def train_strategy(
-    model: Donut, strategy: Strategy, course: Course, validate: Validate, seed: int, title: str, folder: Path
+    model: Donut,
+    strategy: Strategy,
+    course: Course,
+    learning_rate: float,
+    validate: Validate,
+    seed: int,
+    title: str,
+    folder: Path,
 ) -> Curve:
     """Train in place; the curve of (step, validation score). Raises `RuntimeError` if the constraint was broken.
 
@@ -99,7 +110,7 @@ def train_strategy(
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    plan = Plan(course.steps, course.batch, budget.learning_rate * strategy.rate, seed, save_steps=budget.save_steps)
+    plan = Plan(course.steps, course.batch, learning_rate, seed, save_steps=budget.save_steps)
     columns = course.teacher_columns() if objective.teaching == "logits" else {}
     train(model, Documents(course.pages, **columns), plan, _Taught(objective, course), title, folder, callbacks)
     if attached is not None:

@@ -1,0 +1,66 @@
+"""``rates``: how fast each strategy learns, chosen on validation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import DEVICES, DeviceOption, LimitOption, PluginOption, ScaleOption
+from benchmark.cli.run import BUDGETS, NamesOption, parse_seeds
+from benchmark.errors import UserError
+from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.scales import SCALES
+
+
+def rates(
+    strategies: NamesOption = "all",
+    datasets: NamesOption = "all",
+    scale: ScaleOption = "tiny",
+    budget: Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")] = "quick",
+    seeds: Annotated[str, typer.Option(help="Whole numbers joined by commas.")] = "0",
+    grid: Annotated[
+        str, typer.Option("--rates", help="Multiples of the budget's learning rate, joined by commas.")
+    ] = "0.25,0.5,1,2",
+    output: Annotated[Path, typer.Option(help="Where rates.json and the checkpoints go.")] = Path("reports/local"),
+    plugin: PluginOption = None,
+    device: DeviceOption = "auto",
+    limit: LimitOption = None,
+) -> None:
+    """Train strategies at several learning rates, and print which is best on the validation split."""
+    check_known("scale", scale, SCALES)
+    check_known("budget", budget, BUDGETS)
+    check_known("device", device, DEVICES)
+    registry = load_plugins(tuple(plugin or ()))
+    chosen = registry.select("strategy", strategies), registry.select("dataset", datasets)
+    values = parse_rates(grid)
+    numbers = parse_seeds(seeds)
+
+    from benchmark.rates import try_rates
+    from benchmark.report import rates_frame
+    from benchmark.runner import RunConfig
+
+    config = RunConfig(
+        *chosen,
+        scale=scale,
+        budget=budget,
+        seeds=numbers,
+        output=output,
+        plugins=tuple(plugin or ()),
+        device=device,
+        limit=limit,
+    )
+    trials = try_rates(config, values)
+    typer.echo(rates_frame(trials).to_markdown(index=False, disable_numparse=True))
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    try:
+        rates = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        rates = ()
+    if not rates or not all(0 < rate < math.inf for rate in rates):
+        raise UserError(f"--rates {text!r} is not a list of numbers above 0 joined by commas")
+    return rates
