@@ -106,7 +106,7 @@ def _draw_panel(panel: Axes, setting: Setting, rows: Sequence[Row], looks: dict[
                 steps, scores, label=row.strategy, color=look.colour, linestyle=look.line, marker=look.marker,
                 markersize=5, linewidth=1.8,
             )  # fmt: skip
-    panel.set_title(textwrap.fill(setting.title, 60), parse_math=False)
+    panel.set_title(textwrap.fill(setting.title, 66), parse_math=False)
     panel.set_xlabel("training step")
     panel.set_ylabel("validation N-TED accuracy")
     panel.set_ylim(-0.02, 1.02)

@@ -68,22 +68,36 @@ def _table(sections: Sections) -> list[str]:
         for name in names
     ]
     frame = pd.DataFrame(cells, columns=["strategy", *measured], dtype=object)
-    said = [f"{setting.dataset}: {line}" for setting, found in sections.items() for line in repeats(found)]
+    said = _said(sections)
     if any(_mean(rows, name) is None for name in names):
         said.append("Rows that lack a score come last, in no order.")
     return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]
+
+
+def _said(sections: Sections) -> list[str]:
+    """Why seeds give no spread: each sentence once, with the data sets that it is true of."""
+    found: dict[str, list[str]] = {}
+    for setting, rows in sections.items():
+        for line in repeats(rows):
+            found.setdefault(line, []).append(_heading(setting, sections))
+    return [f"{', '.join(headings)}: {line}" for line, headings in found.items()]
 
 
 def _title(sections: Sections) -> str:
     sizes = _test_sizes(sections)
     about = f" on {sizes.pop()} test documents" if len(sizes) == 1 else " (test documents in brackets)" if sizes else ""
     rows = [row for found in sections.values() for row in found]
-    seeds = len({record.seed for row in rows for record in row.records})
     spread = ", ± the sample standard deviation" if any(row.spread(_TED.get) is not None for row in rows) else ""
-    return (
-        f"N-TED accuracy{about}, {escaped(next(iter(sections)).conditions)}, {seeds} seed{'s' if seeds > 1 else ''}"
-        f"{spread}; sizes and latency of the reading model:"
-    )
+    read = _read(sections)
+    model = "the reading model" if sections[read][0].records[0].task == "reading" else f"the model of {read.dataset}"
+    return f"N-TED accuracy{about}, {escaped(read.conditions)}, {_seeds(rows)}{spread}; sizes and latency of {model}:"
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    """How many seeds the rows have; of the references only if there is nothing else, for they are in other tables."""
+    counts = {len(row.records) for row in rows if not row.reference} or {len(row.records) for row in rows}
+    least, most = min(counts), max(counts)
+    return f"{most} seed{'s' if most > 1 else ''}" if least == most else f"{least} to {most} seeds"
 
 
 def _heading(setting: Setting, sections: Sections) -> str:
@@ -96,7 +110,7 @@ def _test_sizes(sections: Sections) -> set[int]:
 
 
 def _read(sections: Sections) -> Setting:
-    """The setting whose models' costs are shown: the reading set, if it was run."""
+    """The setting whose models' costs are shown: that of the reading set, if it was run."""
     reading = (s for s, rows in sections.items() if rows[0].records[0].task == "reading")
     return next(reading, next(iter(sections)))
 

@@ -116,6 +116,22 @@ def test_a_mean_has_its_spread_and_one_model_has_none(make_record: Make) -> None
     assert "synthdog-mini: seeds 0, 1 of small score one and the same checkpoint" in summary_markdown(reading, "x")
 
 
+def test_what_is_true_of_several_data_sets_is_said_once(make_record: Make) -> None:
+    first = [make_record("small", name) for name in ("synthdog-mini", "receipts-mini")]
+    text = summary_markdown([*first, *(record.model_copy(update={"seed": 1}) for record in first)], "x")
+    assert text.count("one and the same checkpoint") == 1
+    assert "\nsynthdog-mini, receipts-mini: seeds 0, 1 of small score" in text
+
+
+def test_seeds_are_those_of_the_rows_not_of_the_reference(make_record: Make) -> None:
+    teacher = [make_record("teacher", "receipts-mini", seed) for seed in (0, 1, 2)]
+    variant = make_record("prune", "receipts-mini", options={"target": "0.1"})
+    rows = [make_record("small", "receipts-mini", seed) for seed in (0, 1)]
+    plain, other = tables([*teacher, variant, *rows, make_record("none", "receipts-mini")])
+    assert "budget quick, 1 to 2 seeds, ±" in plain
+    assert "target=0.1, 1 seed; sizes and latency of the model of receipts-mini:" in other
+
+
 def test_test_sizes_that_differ_are_told(make_record: Make) -> None:
     rows = [make_record("small", "synthdog-mini"), make_record("small", "receipts-mini", test_documents=80)]
     [(title, table)] = tables(rows).items()

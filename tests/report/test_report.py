@@ -8,6 +8,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from benchmark.errors import UserError
@@ -192,6 +194,34 @@ def test_a_variant_is_read_against_the_teacher_only(seeded: list[Record], make_r
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["teacher (reference)", "prune"]
     frame = leaderboard_frame([*seeded, variant], "receipts-mini")
     assert list(frame["options"][-2:]) == ["scope=encoder, target=0.1"] * 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)  # they are plain functions
+@given(st.data())
+def test_every_record_is_in_the_rows_of_its_own_setting(make_record: Make, failed: Fail, data: st.DataObject) -> None:
+    made = st.builds(
+        make_record,
+        st.sampled_from(["teacher", "small", "prune"]),
+        st.sampled_from(["receipts-mini", "parcels-mini"]),
+        st.integers(0, 1),
+        options=st.sampled_from([{}, {"target": "0.1"}]),
+        limit=st.sampled_from([None, 3]),
+        test_documents=st.sampled_from([3, 100]),
+    )
+    measured = data.draw(st.lists(made, max_size=8, unique_by=lambda record: record.cell))
+    records = [failed(record, "boom") if data.draw(st.booleans()) else record for record in measured]
+    found = by_setting(records)
+    assert by_setting(records[::-1]) == found
+    for setting, rows in found.items():
+        for row in rows:
+            assert {record.strategy for record in row.records} == {row.strategy}
+            assert len({record.seed for record in row.records}) == len(row.records)
+            assert all(record.test_documents == setting.test_documents for record in row.measured)
+            assert {(record.dataset, record.limit) for record in row.records} == {(setting.dataset, setting.limit)}
+            assert row.reference or all(record.options == dict(setting.options) for record in row.records)
+    held = [record for rows in found.values() for row in rows for record in row.records]
+    assert {record.cell for record in held} == {record.cell for record in records}
+    assert all(held.count(record) == 1 for record in records if record.status == "ok" and not record.reference)
 
 
 def test_a_reference_with_options_of_its_own_is_not_mixed_with_the_plain_one(make_record: Make) -> None:
