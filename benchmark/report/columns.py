@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -81,7 +80,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Our figure: the mean over seeds, with the sample standard deviation if there are several."""
+    """Our figure: the mean over distinct checkpoints, with the sample standard deviation if there are several."""
 
     key: str
     heading: str
@@ -94,35 +93,31 @@ class Measured:
         return f"{self.key}_measured", f"{self.key}_measured_std"
 
     def text(self, row: Row) -> str:
-        mean, spread = self._statistics(row)
+        mean, spread = row.mean(self.get), row.spread(self.get)
         if mean is None:
             return "" if row.measured else "failed"
         error = "" if spread is None else f" ± {number(spread, self.digits)}"
         return number(mean, self.digits) + error
 
     def fields(self, row: Row) -> tuple[Field, ...]:
-        mean, spread = self._statistics(row)
-        return _rounded(mean), _rounded(spread)
-
-    def _statistics(self, row: Row) -> tuple[float | None, float | None]:
-        values = row.values(self.get)
-        return row.mean(self.get), statistics.stdev(values) if len(values) > 1 else None
+        return _rounded(row.mean(self.get)), _rounded(row.spread(self.get))
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """How many seeds were measured, and of how many."""
+    """How many distinct checkpoints were measured; where seeds failed, of how many."""
 
     heading: ClassVar[str] = "seeds"
     align: ClassVar[str] = "right"
-    names: ClassVar[tuple[str, ...]] = ("seeds_measured", "seeds_failed", "error")
+    names: ClassVar[tuple[str, ...]] = ("seeds_measured", "checkpoints_measured", "seeds_failed", "error")
 
     def text(self, row: Row) -> str:
-        return f"{len(row.measured)} of {len(row.records)}" if row.failures else str(len(row.records))
+        found = len(row.distinct)
+        return f"{found} of {found + len(row.failures)}" if row.failures else str(found)
 
     def fields(self, row: Row) -> tuple[Field, ...]:
         errors = "; ".join(str(record.error) for record in row.failures)
-        return len(row.measured), len(row.failures), errors or None
+        return len(row.measured), len(row.distinct), len(row.failures), errors or None
 
 
 def measured(key: str, title: str, get: Get, digits: int = 3) -> Measured:
@@ -147,8 +142,12 @@ def text_frame(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:
 
 def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
     """The table in Markdown, without a newline at the end."""
-    cells = text_frame(columns, rows).map(escaped)
-    align = [column.align for column in columns]
+    return markdown(text_frame(columns, rows), [column.align for column in columns])
+
+
+def markdown(frame: pd.DataFrame, align: Sequence[str]) -> str:
+    """A table of texts in Markdown, without a newline at the end."""
+    cells = frame.map(escaped)
     return str(cells.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align))
 
 
@@ -170,6 +169,28 @@ def failure_list(rows: Sequence[Row]) -> list[str]:
         return []
     lines = [f"- {record.strategy}, seed {record.seed}: {_code(str(record.error))}" for record in failures]
     return ["Failed:", "", *lines, ""]
+
+
+def repeat_list(rows: Sequence[Row]) -> list[str]:
+    """Why seeds give no spread, as a block of Markdown lines that ends with an empty one; nothing if none repeats."""
+    lines = repeats(rows)
+    return [*(line[0].upper() + line[1:] for line in lines), ""] if lines else []
+
+
+def repeats(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each list of seeds that gave one and the same checkpoint, with the rows in which they did."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for row in rows:
+        for same in row.checkpoints:
+            if len(same) > 1:
+                seeds = ", ".join(str(record.seed) for record in same)
+                found.setdefault((seeds, len(row.distinct) > 1), []).append(row.strategy)
+    return [
+        f"seeds {seeds} of {', '.join(names)} score one and the same checkpoint{' each' if len(names) > 1 else ''} "
+        "(nothing of it was trained in this run, or its training does not depend on the seed), "
+        + ("which counts once." if several else "so no spread is printed.")
+        for (seeds, several), names in found.items()
+    ]
 
 
 def _code(text: str) -> str:

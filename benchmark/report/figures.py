@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,8 @@ def has_curves(rows: Sequence[Row]) -> bool:
 
 
 def mean_curve(row: Row) -> list[tuple[int, float]]:
-    """The mean over seeds of the validation curve, at the steps that every measured seed has."""
-    curves = [dict(record.curve) for record in row.measured]
+    """The mean over checkpoints of the validation curve, at the steps that each of them has."""
+    curves = [dict(record.curve) for record in row.distinct]
     if not curves:
         return []
     steps = sorted(set(curves[0]).intersection(*curves[1:]))
@@ -105,7 +106,7 @@ def _draw_panel(panel: Axes, setting: Setting, rows: Sequence[Row], looks: dict[
                 steps, scores, label=row.strategy, color=look.colour, linestyle=look.line, marker=look.marker,
                 markersize=5, linewidth=1.8,
             )  # fmt: skip
-    panel.set_title(f"{setting.dataset}, scale {setting.scale}, budget {setting.budget}")
+    panel.set_title(textwrap.fill(setting.title, 66), parse_math=False)
     panel.set_xlabel("training step")
     panel.set_ylabel("validation N-TED accuracy")
     panel.set_ylim(-0.02, 1.02)

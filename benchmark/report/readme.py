@@ -1,17 +1,28 @@
-"""The summary for a README: one row a strategy, one column a data set, between two marks."""
+"""The summary for a README, between two marks: a table a setting, a row a strategy, a column a data set."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.errors import UserError
-from benchmark.report.figures import figure_name
+from benchmark.report.columns import Column, Measured, escaped, markdown, repeats
+from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.rows import Row, Setting, by_setting, efficiency, metric
+from benchmark.report.tables import MILLION
 from benchmark.results import Record, read_records, write_atomically
 
+Sections = dict[Setting, list[Row]]
 BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"
+_TED = Measured("ted", "ted", metric("ted"))
+_COSTS = (
+    Measured("params_nonzero", "nonzero (M)", efficiency("params_nonzero", MILLION)),
+    Measured("size_packed", "packed (MB)", efficiency("size_packed_bytes", 1e6)),
+    Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")),
+)
 
 
 def embed_summary(readme: Path, directory: Path) -> None:
@@ -33,36 +44,90 @@ def embed_summary(readme: Path, directory: Path) -> None:
 
 
 def summary_markdown(records: Sequence[Record], directory: str) -> str:
-    """N-TED accuracy of each strategy on each data set (the mean over seeds), and what the model costs."""
-    done = [record for record in records if record.status == "ok"]
-    if not done:
+    """A table for each setting: N-TED accuracy of each strategy on each data set, and what the model costs."""
+    if not any(record.status == "ok" for record in records):
         raise UserError(f"no finished records in {directory}")
-    frame = pd.DataFrame([_row(record) for record in done])
-    scores = frame.pivot_table(index="strategy", columns="dataset", values="ted")
-    upstream = next((r.dataset for r in done if r.task == "reading"), done[0].dataset)
-    costs = frame[frame.dataset == upstream].drop(columns=["dataset", "ted"]).groupby("strategy").mean()
-    table = scores.join(costs)
-    table = table.loc[scores.mean(axis=1).sort_values(ascending=False, kind="stable").index]
-    seeds = sorted({record.seed for record in done})
-    lines = [
-        f"N-TED accuracy on {min(r.test_documents for r in done)} test documents, scale {done[0].scale}, budget "
-        f"{done[0].budget}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}; sizes and latency of the reading model:",
-        "",
-        table.reset_index().to_markdown(index=False, floatfmt=".3f"),
-        "",
-        f"![Validation N-TED over training]({directory}/figures/{figure_name(upstream)})",
+    tables: dict[Setting, Sections] = {}
+    for setting, rows in by_setting(records).items():
+        tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
+    blocks = [block for sections in tables.values() for block in _table(sections)]
+    curves = [s.dataset for sections in tables.values() for s in [_read(sections)] if has_curves(sections[s])]
+    if curves:
+        blocks.append(f"![Validation N-TED over training]({directory}/figures/{figure_name(curves[0])})")
+    return "\n\n".join(blocks)
+
+
+def _table(sections: Sections) -> list[str]:
+    """The title, the table and what must be said of it, for settings that differ in data set or test size."""
+    rows = {setting: {row.strategy: row for row in rows} for setting, rows in sections.items()}
+    measured: dict[str, tuple[Column, Setting]] = {_heading(s, sections): (_TED, s) for s in sections}
+    measured |= {column.heading: (column, _read(sections)) for column in _COSTS}
+    names = _ordered(rows)
+    cells = [
+        [name, *("" if (row := rows[s].get(name)) is None else column.text(row) for column, s in measured.values())]
+        for name in names
     ]
-    return "\n".join(lines)
+    frame = pd.DataFrame(cells, columns=["strategy", *measured], dtype=object)
+    said = _said(sections)
+    if any(_mean(rows, name) is None for name in names):
+        said.append("Rows that lack a score come last, in no order.")
+    return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]
 
 
-def _row(record: Record) -> dict[str, object]:
-    assert record.metrics is not None
-    cost = record.efficiency
-    return {
-        "strategy": record.strategy,
-        "dataset": record.dataset,
-        "ted": record.metrics.ted,
-        "nonzero (M)": None if cost is None else cost.params_nonzero / 1e6,
-        "packed (MB)": None if cost is None else cost.size_packed_bytes / 1e6,
-        "latency p50 (ms)": None if cost is None else cost.latency_ms_p50,
-    }
+def _said(sections: Sections) -> list[str]:
+    """Why seeds give no spread: each sentence once, with the data sets that it is true of."""
+    found: dict[str, list[str]] = {}
+    for setting, rows in sections.items():
+        for line in repeats(rows):
+            found.setdefault(line, []).append(_heading(setting, sections))
+    return [f"{', '.join(headings)}: {line}" for line, headings in found.items()]
+
+
+def _title(sections: Sections) -> str:
+    sizes = _test_sizes(sections)
+    about = f" on {sizes.pop()} test documents" if len(sizes) == 1 else " (test documents in brackets)" if sizes else ""
+    rows = [row for found in sections.values() for row in found]
+    spread = ", ± the sample standard deviation" if any(row.spread(_TED.get) is not None for row in rows) else ""
+    read = _read(sections)
+    model = "the reading model" if sections[read][0].records[0].task == "reading" else f"the model of {read.dataset}"
+    return f"N-TED accuracy{about}, {escaped(read.conditions)}, {_seeds(rows)}{spread}; sizes and latency of {model}:"
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    """How many seeds the rows have; of the references only if there is nothing else, for they are in other tables."""
+    counts = {len(row.records) for row in rows if not row.reference} or {len(row.records) for row in rows}
+    least, most = min(counts), max(counts)
+    return f"{most} seed{'s' if most > 1 else ''}" if least == most else f"{least} to {most} seeds"
+
+
+def _heading(setting: Setting, sections: Sections) -> str:
+    alike = len(_test_sizes(sections)) == 1 or not setting.test_documents
+    return setting.dataset if alike else f"{setting.dataset} ({setting.test_documents})"
+
+
+def _test_sizes(sections: Sections) -> set[int]:
+    return {setting.test_documents for setting in sections if setting.test_documents}
+
+
+def _read(sections: Sections) -> Setting:
+    """The setting whose models' costs are shown: that of the reading set, if it was run."""
+    reading = (s for s, rows in sections.items() if rows[0].records[0].task == "reading")
+    return next(reading, next(iter(sections)))
+
+
+def _ordered(rows: dict[Setting, dict[str, Row]]) -> list[str]:
+    """References first, then by the mean of the scores; strategies that lack one last."""
+    references = {name: row.reference for found in rows.values() for name, row in found.items()}
+
+    def place(name: str) -> tuple[bool, bool, float]:
+        mean = _mean(rows, name)
+        return not references[name], mean is None, -(mean or 0.0)
+
+    return sorted(references, key=place)
+
+
+def _mean(rows: dict[Setting, dict[str, Row]], name: str) -> float | None:
+    """The mean score over the data sets; None if it lacks one."""
+    scores = [row.mean(_TED.get) if (row := found.get(name)) else None for found in rows.values()]
+    present = [score for score in scores if score is not None]
+    return statistics.fmean(present) if len(present) == len(scores) else None

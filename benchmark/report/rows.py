@@ -1,4 +1,4 @@
-"""Records in rows: one row is one strategy in one setting, over its seeds."""
+"""Records in rows: one row is one strategy in one setting, over its seeds, which are its distinct checkpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,40 @@ Get = Callable[[Record], float | None]
 
 
 class Setting(NamedTuple):
-    """What rows must share to be compared."""
+    """What rows must share to be compared.
+
+    `options` are pairs, sorted by key. `test_documents` is 0 where no cell of the setting was measured.
+    """
 
     dataset: str
     scale: str
     budget: str
+    options: tuple[tuple[str, str], ...]
+    limit: int | None
+    device: str
+    test_documents: int
+
+    def text(self, part: str) -> str:
+        """A field as it is printed; empty where there is none."""
+        if part == "options":
+            return ", ".join(f"{key}={value}" for key, value in self.options)
+        value = getattr(self, part)
+        return "" if value is None else str(value)
+
+    @property
+    def conditions(self) -> str:
+        """All but the data set and the test size, in words."""
+        parts = [f"scale {self.scale}", f"budget {self.budget}"]
+        parts += [self.text("options")] if self.options else []
+        parts += [] if self.limit is None else [f"limit {self.limit}"]
+        parts += [] if self.device == "cpu" else [f"device {self.device}"]
+        return ", ".join(parts)
+
+    @property
+    def title(self) -> str:
+        """One line, another one for every setting."""
+        size = f", {self.test_documents} test documents" if self.test_documents else ""
+        return f"{self.dataset}, {self.conditions}{size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +80,40 @@ class Row:
     def failures(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "failed")
 
+    @property
+    def checkpoints(self) -> tuple[tuple[Record, ...], ...]:
+        """The measured records, those of one and the same checkpoint together.
+
+        A record that does not say which it scored stands for one of its own.
+        """
+        found: dict[str | int, list[Record]] = {}
+        for number, record in enumerate(self.measured):
+            found.setdefault(record.model_hash or number, []).append(record)
+        return tuple(tuple(same) for same in found.values())
+
+    @property
+    def distinct(self) -> tuple[Record, ...]:
+        """A measured record of each checkpoint: what means and spreads are taken over."""
+        return tuple(same[0] for same in self.checkpoints)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether nothing was trained, and several seeds gave the same model: another one would too."""
+        untrained = all(record.objective is None for record in self.measured)
+        return untrained and len(self.measured) > 1 and len(self.distinct) == 1
+
     def values(self, get: Get) -> list[float]:
-        """What `get` finds in the measured records, by seed."""
-        return [value for record in self.measured if (value := get(record)) is not None]
+        """What `get` finds in the measured records of distinct checkpoints, by seed."""
+        return [value for record in self.distinct if (value := get(record)) is not None]
 
     def mean(self, get: Get) -> float | None:
         values = self.values(get)
         return statistics.fmean(values) if values else None
+
+    def spread(self, get: Get) -> float | None:
+        """The sample standard deviation; None of fewer than two checkpoints."""
+        values = self.values(get)
+        return statistics.stdev(values) if len(values) > 1 else None
 
 
 def metric(name: str) -> Get:
@@ -76,15 +132,56 @@ def efficiency(name: str, unit: float = 1) -> Get:
 
 
 def by_setting(records: Iterable[Record]) -> dict[Setting, list[Row]]:
-    """The rows of each setting: data sets and systems in the paper's order, then by name; reference first."""
-    cells: dict[Setting, dict[str, list[Record]]] = {}
-    for record in sorted(records, key=_record_order):
-        setting = Setting(record.dataset, record.scale, record.budget)
-        cells.setdefault(setting, {}).setdefault(record.strategy, []).append(record)
-    return {
-        setting: sorted((Row(tuple(seeds)) for seeds in strategies.values()), key=_row_order)
-        for setting, strategies in cells.items()
-    }
+    """The rows of each setting: data sets and systems in the paper's order, then by name; reference first.
+
+    What failed belongs to the setting that agrees in everything but the test size. A reference that has no options
+    is in the settings with options too, which are read against it.
+    """
+    found = sorted(records, key=lambda record: record.seed)
+    groups = {setting: _rows(setting, found) for setting in _settings(found)}
+    return dict(sorted(groups.items(), key=lambda group: _setting_order(*group)))
+
+
+def _settings(records: Sequence[Record]) -> set[Setting]:
+    measured = {_setting(record) for record in records if record.status == "ok"}
+    failed = {_setting(record) for record in records if record.status == "failed"}
+    sizes = {_setting(record) for record in records if record.status == "ok" and record.reference}
+    for setting in failed:
+        if not any(_sizeless(other) == setting for other in measured):
+            like = {s.test_documents for s in sizes if _sizeless(s) == setting._replace(options=())} or {0}
+            measured |= {setting._replace(test_documents=size) for size in like}
+    return measured
+
+
+def _setting(record: Record) -> Setting:
+    return Setting(
+        dataset=record.dataset,
+        scale=record.scale,
+        budget=record.budget,
+        options=tuple(sorted(record.options.items())),
+        limit=record.limit,
+        device=record.device,
+        test_documents=record.test_documents if record.status == "ok" else 0,
+    )
+
+
+def _sizeless(setting: Setting) -> Setting:
+    return setting._replace(test_documents=0)
+
+
+def _rows(setting: Setting, records: Sequence[Record]) -> list[Row]:
+    own: dict[str, list[Record]] = {}
+    guests: dict[str, list[Record]] = {}
+    for record in records:
+        place = _setting(record)
+        if record.status == "failed":
+            place = place._replace(test_documents=setting.test_documents)
+        if place == setting:
+            own.setdefault(record.strategy, []).append(record)
+        elif record.reference and not record.options and place._replace(options=setting.options) == setting:
+            guests.setdefault(record.strategy, []).append(record)
+    # One row never mixes a reference with the variant of it that has the options.
+    return sorted((Row(tuple(seeds)) for seeds in {**guests, **own}.values()), key=_row_order)
 
 
 def distinct(values: Iterable[object]) -> str:
@@ -96,9 +193,9 @@ def _position(name: str | None, names: Sequence[str]) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _record_order(record: Record) -> tuple[int, str, str, str, int]:
-    position = _position(record.stands_for, list(paper.STANDS_FOR.values()))
-    return position, record.dataset, record.scale, record.budget, record.seed
+def _setting_order(setting: Setting, rows: Sequence[Row]) -> tuple[object, ...]:
+    position = _position(rows[0].records[0].stands_for, list(paper.STANDS_FOR.values()))
+    return position, *setting._replace(limit=setting.limit or 0, test_documents=-setting.test_documents)
 
 
 def _row_order(row: Row) -> tuple[bool, int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from benchmark.report.columns import (
     Seeds,
     Text,
     csv_text,
+    escaped,
     failure_list,
     markdown_table,
     measured,
+    repeat_list,
 )
 from benchmark.report.rows import Get, Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.results import Efficiency, Metrics, Record, write_atomically
@@ -65,32 +67,35 @@ def table_markdown(table: Table, settings: dict[Setting, list[Row]]) -> str:
     if not settings:
         lines += [f"No records of a data set that stands for {table.stands_for}.", ""]
     for setting, rows in settings.items():
-        lines += [f"## {setting.dataset}, scale {setting.scale}, budget {setting.budget}", ""]
-        lines += [about_test(rows), "", markdown_table(table.columns, rows), "", *failure_list(rows)]
+        lines += [f"## {escaped(setting.title)}", "", about_test(rows), "", markdown_table(table.columns, rows), ""]
+        lines += [*repeat_list(rows), *failure_list(rows)]
     return "\n".join(lines)
 
 
 def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
     header = [*Setting._fields, *(name for column in table.columns for name in column.names)]
-    fields = [[*setting, *_fields(table.columns, row)] for setting, rows in settings.items() for row in rows]
+    fields = [
+        [*_setting_fields(setting), *_fields(table.columns, row)] for setting, rows in settings.items() for row in rows
+    ]
     return csv_text(fields, header)
 
 
 def all_records_csv(records: Sequence[Record]) -> str:
     """One line a record, every number in full; the curves and layerwise CKA stay in the records."""
-    nested = ("metrics", "efficiency", "environment", "curve", "upstream_curve")
+    nested = ("metrics", "efficiency", "options", "environment", "curve", "upstream_curve")
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer")]
-    header = [*top, *metrics, *Efficiency.model_fields, "environment"]
+    header = [*top, *metrics, *Efficiency.model_fields, "options", "environment"]
 
     def fields(record: Record) -> list[Field]:
         values = record.model_dump()
-        environment = json.dumps(record.environment, sort_keys=True, ensure_ascii=False)
-        values |= {**(values["metrics"] or {}), **(values["efficiency"] or {}), "environment": environment}
+        values |= {**(values["metrics"] or {}), **(values["efficiency"] or {})}
+        values |= {"options": _json(record.options), "environment": _json(record.environment)}
         return [values.get(name) for name in header]
 
     ordered = [record for rows in by_setting(records).values() for row in rows for record in row.records]
-    return csv_text([fields(record) for record in ordered], header)
+    # What belongs to several settings is still one record.
+    return csv_text([fields(record) for record in {record.cell: record for record in ordered}.values()], header)
 
 
 def about_test(rows: Sequence[Row]) -> str:
@@ -110,6 +115,15 @@ def _where(settings: dict[Setting, list[Row]], test: Callable[[Record], bool]) -
 
 def _fields(columns: Sequence[Column], row: Row) -> list[Field]:
     return [field for column in columns for field in column.fields(row)]
+
+
+def _setting_fields(setting: Setting) -> list[Field]:
+    values = setting._asdict()
+    return list((values | {"options": _json(dict(setting.options)) if setting.options else None}).values())
+
+
+def _json(values: Mapping[str, object]) -> str:
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
 
 def _configuration(row: Row) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,9 @@ from benchmark.errors import UserError
 from benchmark.report import embed_summary
 from benchmark.report.readme import summary_markdown
 from benchmark.results import Record, write_record
+
+Make = Callable[..., Record]
+Fail = Callable[[Record, str], Record]
 
 PAGE = "# title\n<!-- leaderboard: begin (how) -->\nold\n<!-- leaderboard: end -->\nrest\n"
 
@@ -28,6 +31,129 @@ def test_only_what_stands_between_the_marks_changes(records: Sequence[Record], t
     assert summary_markdown(records, tmp_path.as_posix()) in text
     embed_summary(readme, tmp_path)
     assert readme.read_text() == text
+
+
+def tables(records: Sequence[Record]) -> dict[str, dict[str, dict[str, str]]]:
+    """title -> strategy -> heading -> cell."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    title = ""
+    heading: list[str] = []
+    for line in summary_markdown(records, "x").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("N-TED"):
+            title, heading = line, []
+        elif not heading:
+            heading = cells if line.startswith("|") else []
+        elif line.startswith("|") and "--" not in line:
+            found.setdefault(title, {})[cells[0]] = dict(zip(heading, cells, strict=True))
+    return found
+
+
+def test_a_quick_and_a_full_run_are_two_tables(make_record: Make) -> None:
+    quick = make_record("small", "receipts-mini")
+    full = make_record("small", "receipts-mini", 1, budget="full")
+    found = tables([quick, full])
+    assert [table["small"]["receipts-mini"] for table in found.values()] == ["0.554", "0.544"]
+    assert ["budget full" in title for title in found] == [True, False]
+    assert ["budget quick" in title for title in found] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scale": "mini"}, "scale mini"),
+        ({"limit": 3, "test_documents": 3}, "on 3 test documents, scale tiny, budget quick, limit 3, 1 seed"),
+        ({"device": "cuda"}, "device cuda"),
+        ({"options": {"target": "0.1"}}, "target=0.1"),
+    ],
+)
+def test_nothing_that_changes_a_result_is_averaged(make_record: Make, changes: dict[str, object], said: str) -> None:
+    found = tables([make_record("small", "receipts-mini"), make_record("small", "receipts-mini", 1, **changes)])
+    assert sorted(table["small"]["receipts-mini"] for table in found.values()) == ["0.544", "0.554"]
+    assert sum(said in title for title in found) == 1
+
+
+def test_a_variant_stands_under_the_teacher(records: list[Record], make_record: Make) -> None:
+    variant = make_record("prune", "receipts-mini", options={"target": "0.1"})
+    _, other = tables([*records, variant]).values()
+    assert list(other) == ["teacher", "prune"]
+
+
+def test_a_strategy_that_lacks_data_sets_is_not_ahead_of_complete_ones(records: list[Record]) -> None:
+    left = ("dense-finetune", "synthdog-mini")
+    rows = [r for r in records if r.strategy != left[0] or r.dataset == left[1]]
+    [table] = tables(rows).values()
+    assert list(table)[:2] == ["teacher", "prune-distill"]
+    assert list(table)[-1] == "dense-finetune"
+    assert [table["dense-finetune"][name] for name in ("synthdog-mini", "receipts-mini", "parcels-mini")] == [
+        "0.915",
+        "",
+        "",
+    ]
+    assert "Rows that lack a score come last, in no order." in summary_markdown(rows, "x")
+    assert "come last" not in summary_markdown(records, "x")
+
+
+def test_a_failed_cell_says_so(records: list[Record], failed: Fail) -> None:
+    rows = [failed(r, "boom") if (r.strategy, r.dataset) == ("none", "parcels-mini") else r for r in records]
+    [table] = tables(rows).values()
+    assert table["none"]["parcels-mini"] == "failed"
+    assert list(table)[-1] == "none"
+
+
+def test_a_strategy_that_failed_everywhere_is_there(records: list[Record], failed: Fail) -> None:
+    [table] = tables([failed(r, "boom") if r.strategy == "none" else r for r in records]).values()
+    assert set(table["none"].values()) == {"none", "failed"}
+
+
+def test_a_mean_has_its_spread_and_one_model_has_none(make_record: Make) -> None:
+    task = [make_record("small", "receipts-mini", seed) for seed in (0, 1)]
+    reading = [make_record("small", "synthdog-mini").model_copy(update={"seed": seed}) for seed in (0, 1)]
+    [(title, table)] = tables([*task, *reading]).items()
+    assert table["small"]["receipts-mini"] == "0.549 ± 0.007"
+    assert table["small"]["synthdog-mini"] == "0.644"
+    assert "2 seeds, ± the sample standard deviation" in title
+    assert "synthdog-mini: seeds 0, 1 of small score one and the same checkpoint" in summary_markdown(reading, "x")
+
+
+def test_what_is_true_of_several_data_sets_is_said_once(make_record: Make) -> None:
+    first = [make_record("small", name) for name in ("synthdog-mini", "receipts-mini")]
+    text = summary_markdown([*first, *(record.model_copy(update={"seed": 1}) for record in first)], "x")
+    assert text.count("one and the same checkpoint") == 1
+    assert "\nsynthdog-mini, receipts-mini: seeds 0, 1 of small score" in text
+
+
+def test_seeds_are_those_of_the_rows_not_of_the_reference(make_record: Make) -> None:
+    teacher = [make_record("teacher", "receipts-mini", seed) for seed in (0, 1, 2)]
+    variant = make_record("prune", "receipts-mini", options={"target": "0.1"})
+    rows = [make_record("small", "receipts-mini", seed) for seed in (0, 1)]
+    plain, other = tables([*teacher, variant, *rows, make_record("none", "receipts-mini")])
+    assert "budget quick, 1 to 2 seeds, ±" in plain
+    assert "target=0.1, 1 seed; sizes and latency of the model of receipts-mini:" in other
+
+
+def test_test_sizes_that_differ_are_told(make_record: Make) -> None:
+    rows = [make_record("small", "synthdog-mini"), make_record("small", "receipts-mini", test_documents=80)]
+    [(title, table)] = tables(rows).items()
+    assert "(test documents in brackets)" in title
+    assert {"synthdog-mini (100)", "receipts-mini (80)"} <= set(table["small"])
+
+
+def test_one_data_set_of_two_sizes_is_two_columns(make_record: Make) -> None:
+    rows = [make_record("small", "receipts-mini"), make_record("none", "receipts-mini", test_documents=80)]
+    [table] = tables(rows).values()
+    assert (table["small"]["receipts-mini (100)"], table["small"]["receipts-mini (80)"]) == ("0.544", "")
+    assert (table["none"]["receipts-mini (100)"], table["none"]["receipts-mini (80)"]) == ("", "0.771")
+
+
+def test_a_figure_that_is_not_drawn_is_not_shown(make_record: Make) -> None:
+    assert "![" not in summary_markdown([make_record("prune", "synthdog-mini")], "x")
+    assert "(x/figures/validation-synthdog-mini.png)" in summary_markdown([make_record("none", "synthdog-mini")], "x")
+
+
+def test_nothing_finished_is_an_error(make_record: Make, failed: Fail) -> None:
+    with pytest.raises(UserError, match="no finished records in x"):
+        summary_markdown([failed(make_record("none", "synthdog-mini"), "boom")], "x")
 
 
 def test_every_finished_strategy_has_its_row_and_score(records: Sequence[Record]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from benchmark.errors import UserError
@@ -39,19 +41,20 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_the_reference_comes_first_unranked_then_the_best(records: list[Record]) -> None:
-    frame = leaderboard_frame(records, "synthdog-mini")
+def test_the_reference_comes_first_unranked_then_the_best(seeded: list[Record]) -> None:
+    frame = leaderboard_frame(seeded, "synthdog-mini")
     assert list(frame["strategy"]) == ON_READING
     assert list(frame["rank"]) == ["", "1", "2", "3", "4", "5", "6", "7", "8"]
     row = frame.iloc[2]
-    assert (row["ted"], row["f1"], row["density"], row["MACs (M)"]) == ("0.884", "0.442", "0.262", "41.250")
-    assert (row["packed (MB)"], row["latency p50 (ms)"], row["documents trained on"]) == ("1.431", "51.250", "3200")
+    assert (row["ted"], row["density"], row["MACs (M)"]) == ("0.889 ± 0.007", "0.262 ± 0.000", "41.250 ± 0.000")
+    assert (row["packed (MB)"], row["rate"], row["seeds"]) == ("1.431 ± 0.000", "0.5", "2")
 
 
 def test_equal_scores_share_a_rank(make_record: Make) -> None:
-    best = make_record("none", "synthdog-mini")
-    same = [best.model_copy(update={"strategy": name}) for name in ("a", "b")]
-    frame = leaderboard_frame([make_record("small", "synthdog-mini"), *same], "synthdog-mini")
+    best = [make_record("none", "synthdog-mini", seed) for seed in (0, 1)]
+    same = [record.model_copy(update={"strategy": name}) for name in ("a", "b") for record in best]
+    small = [make_record("small", "synthdog-mini", seed) for seed in (0, 1)]
+    frame = leaderboard_frame([*small, *same], "synthdog-mini")
     assert list(zip(frame["strategy"], frame["rank"], strict=True)) == [
         ("a", "1"),
         ("b", "1"),
@@ -59,23 +62,193 @@ def test_equal_scores_share_a_rank(make_record: Make) -> None:
     ]
 
 
-def test_a_failed_row_comes_last_without_a_rank(records: list[Record], failed: Fail) -> None:
-    rows = [*records[:8], failed(records[8], "boom")]
-    last = leaderboard_frame(rows, "synthdog-mini").iloc[-1]
+def test_one_seed_has_an_order_but_neither_rank_nor_tie(records: list[Record]) -> None:
+    frame = leaderboard_frame(records, "synthdog-mini")
+    assert "rank" not in frame
+    assert list(frame["strategy"]) == ON_READING
+    text = leaderboard_markdown(records)
+    why = "No ranks: another seed can turn the order, and of each row there is only one checkpoint."
+    assert text.count(why) == len(DATASETS)
+    assert "| rank" not in text.replace("  ", "")
+
+
+def test_one_row_without_a_second_seed_takes_all_ranks(seeded: list[Record]) -> None:
+    lacking = [r for r in seeded if (r.strategy, r.dataset, r.seed) != ("small", "receipts-mini", 1)]
+    assert "rank" not in leaderboard_frame(lacking, "receipts-mini")
+    assert "rank" in leaderboard_frame(lacking, "parcels-mini")
+    text = leaderboard_markdown(lacking)
+    assert "and of small there is only one checkpoint." in text
+    assert "No ranks" not in text[text.index("## parcels-mini") :]
+
+
+def test_seeds_of_one_model_are_one_checkpoint(make_record: Make) -> None:
+    """On the reading set a quick run scores the zoo's model, whatever the seed."""
+    seeds = [make_record("small", "synthdog-mini").model_copy(update={"seed": seed}) for seed in (0, 1, 2)]
+    frame = leaderboard_frame(seeds, "synthdog-mini")
+    assert list(frame["ted"]) == ["0.644"]
+    assert list(frame["seeds"]) == ["1"]
+    assert "rank" not in frame
+    text = leaderboard_markdown(seeds)
+    assert "±0" not in text.replace("±0.100 (1/√n", "")
+    assert "One checkpoint a row, so no error bars." in text
+    assert (
+        "\nSeeds 0, 1, 2 of small score one and the same checkpoint (nothing of it was trained in this run, or its "
+        "training does not depend on the seed), so no spread is printed.\n"
+    ) in text
+
+
+def test_a_checkpoint_that_repeats_counts_once(make_record: Make) -> None:
+    first, second = (make_record("small", "synthdog-mini", seed) for seed in (0, 1))
+    again = first.model_copy(update={"seed": 2})
+    [line] = leaderboard_frame([first, second, again], "synthdog-mini").to_dict("records")
+    assert (line["ted"], line["seeds"]) == ("0.649 ± 0.007", "2")
+    assert "Seeds 0, 2 of small score one and the same checkpoint" in leaderboard_markdown([first, second, again])
+    assert "which counts once." in leaderboard_markdown([first, second, again])
+
+
+def test_rows_with_the_same_seeds_share_a_line(make_record: Make) -> None:
+    first = [make_record(name, "synthdog-mini") for name in ("none", "small")]
+    rows = [*first, *(record.model_copy(update={"seed": 1}) for record in first)]
+    assert "Seeds 0, 1 of none, small score one and the same checkpoint each (" in leaderboard_markdown(rows)
+
+
+def test_old_records_do_not_say_what_they_scored_and_count_one_each(make_record: Make) -> None:
+    old = [make_record("small", "synthdog-mini", seed, model_hash=None, start_documents=None) for seed in (0, 1)]
+    [line] = leaderboard_frame(old, "synthdog-mini").to_dict("records")
+    assert (line["ted"], line["seeds"], line["documents trained on"]) == ("0.649 ± 0.007", "2", "")
+
+
+def test_what_no_seed_can_change_is_ranked_among_trained_rows(seeded: list[Record]) -> None:
+    frame = leaderboard_frame(seeded, "synthdog-mini").set_index("strategy")
+    assert list(frame.loc["prune", ["rank", "ted", "seeds"]]) == ["8", "0.041", "1"]
+    assert "Seeds 0, 1 of teacher, prune score one and the same checkpoint each" in leaderboard_markdown(seeded)
+    one_seed = [r for r in seeded if (r.strategy, r.seed) != ("prune", 1)]
+    assert "rank" not in leaderboard_frame(one_seed, "synthdog-mini"), "nobody knows what another seed would prune"
+
+
+def test_what_is_the_teacher_itself_is_not_ranked(seeded: list[Record]) -> None:
+    teacher = next(r for r in seeded if (r.strategy, r.dataset) == ("teacher", "synthdog-mini"))
+    same = {"model_hash": teacher.model_hash, "metrics": teacher.metrics}
+    rows = [
+        r.model_copy(update=same) if (r.strategy, r.dataset) == ("dense-finetune", "synthdog-mini") else r
+        for r in seeded
+    ]
+    frame = leaderboard_frame(rows, "synthdog-mini")
+    assert list(frame["strategy"][:3]) == ["teacher (reference)", "dense-finetune (= teacher)", "prune-distill"]
+    assert list(frame["rank"][:3]) == ["", "", "1"]
+    assert "dense-finetune" in list(leaderboard_frame(rows, "receipts-mini")["strategy"])
+
+
+def test_documents_of_the_start_count(records: list[Record]) -> None:
+    documents = leaderboard_frame(records, "receipts-mini").set_index("strategy")["documents trained on"]
+    assert documents["teacher (reference)"] == "48000"
+    assert documents["prune-distill"] == "51200"
+    assert documents["small"] == "3200"
+
+
+def test_a_failed_row_comes_last_without_a_rank(seeded: list[Record], failed: Fail) -> None:
+    rows = [failed(r, "boom") if r.strategy == "dense-finetune" else r for r in seeded]
+    frame = leaderboard_frame(rows, "synthdog-mini")
+    last = frame.iloc[-1]
     assert (last["strategy"], last["rank"], last["ted"], last["documents trained on"]) == (
         "dense-finetune",
         "",
         "failed",
         "failed",
     )
+    assert list(frame["rank"][:3]) == ["", "1", "2"]
     assert "- dense-finetune, seed 0: `boom`" in leaderboard_markdown(rows)
 
 
 def test_settings_are_ranked_apart(make_record: Make) -> None:
-    rows = [make_record("small", "synthdog-mini", budget=budget) for budget in ("quick", "full")]
+    rows = [make_record("small", "synthdog-mini", s, budget=budget) for budget in ("quick", "full") for s in (0, 1)]
     frame = leaderboard_frame(rows, "synthdog-mini")
     assert list(frame["budget"]) == ["full", "quick"]
     assert list(frame["rank"]) == ["1", "1"]
+    assert "scale" not in frame, "it is the same in all lines"
+
+
+def test_a_smoke_test_stands_apart_from_the_full_run(seeded: list[Record], make_record: Make) -> None:
+    smoke = make_record("small", "receipts-mini", limit=3, test_documents=3)
+    frame = leaderboard_frame([*seeded, smoke], "receipts-mini")
+    assert list(zip(frame["limit"], frame["test_documents"], frame["strategy"], strict=True))[-1] == ("3", "3", "small")
+    assert list(frame["rank"])[-1] == ""
+    text = leaderboard_markdown([*seeded, smoke])
+    assert "## receipts-mini, scale tiny, budget quick, 100 test documents\n" in text
+    section = text[text.index("## receipts-mini, scale tiny, budget quick, limit 3, 3 test documents\n") :]
+    assert "prune" not in section[: section.index("\n## ")]
+
+
+def test_test_sizes_are_never_mixed_even_without_a_limit(make_record: Make) -> None:
+    rows = [make_record("small", "receipts-mini"), make_record("none", "receipts-mini", test_documents=50)]
+    assert [setting.test_documents for setting in by_setting(rows)] == [100, 50]
+    assert [len(found) for found in by_setting(rows).values()] == [1, 1]
+
+
+def test_a_variant_is_read_against_the_teacher_only(seeded: list[Record], make_record: Make) -> None:
+    options = {"target": "0.1", "scope": "encoder"}
+    variant = make_record("prune", "receipts-mini", options=options)
+    text = leaderboard_markdown([*seeded, variant])
+    section = text[text.index("## receipts-mini, scale tiny, budget quick, scope=encoder, target=0.1, 100 test doc") :]
+    lines = [line for line in section[: section.index("\n## ")].splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["teacher (reference)", "prune"]
+    frame = leaderboard_frame([*seeded, variant], "receipts-mini")
+    assert list(frame["options"][-2:]) == ["scope=encoder, target=0.1"] * 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)  # they are plain functions
+@given(st.data())
+def test_every_record_is_in_the_rows_of_its_own_setting(make_record: Make, failed: Fail, data: st.DataObject) -> None:
+    made = st.builds(
+        make_record,
+        st.sampled_from(["teacher", "small", "prune"]),
+        st.sampled_from(["receipts-mini", "parcels-mini"]),
+        st.integers(0, 1),
+        options=st.sampled_from([{}, {"target": "0.1"}]),
+        limit=st.sampled_from([None, 3]),
+        test_documents=st.sampled_from([3, 100]),
+    )
+    measured = data.draw(st.lists(made, max_size=8, unique_by=lambda record: record.cell))
+    records = [failed(record, "boom") if data.draw(st.booleans()) else record for record in measured]
+    found = by_setting(records)
+    assert by_setting(records[::-1]) == found
+    for setting, rows in found.items():
+        for row in rows:
+            assert {record.strategy for record in row.records} == {row.strategy}
+            assert len({record.seed for record in row.records}) == len(row.records)
+            assert all(record.test_documents == setting.test_documents for record in row.measured)
+            assert {(record.dataset, record.limit) for record in row.records} == {(setting.dataset, setting.limit)}
+            assert row.reference or all(record.options == dict(setting.options) for record in row.records)
+    held = [record for rows in found.values() for row in rows for record in row.records]
+    assert {record.cell for record in held} == {record.cell for record in records}
+    assert all(held.count(record) == 1 for record in records if record.status == "ok" and not record.reference)
+
+
+def test_a_reference_with_options_of_its_own_is_not_mixed_with_the_plain_one(make_record: Make) -> None:
+    plain = make_record("teacher", "receipts-mini")
+    other = make_record("teacher", "receipts-mini", options={"target": "0.1"}, model_hash="other")
+    assert [[row.records for row in rows] for rows in by_setting([plain, other]).values()] == [[(plain,)], [(other,)]]
+
+
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"limit": 9}, {"scale": "mini"}, {"budget": "full"}])
+def test_a_teacher_of_another_setting_is_no_reference(make_record: Make, change: dict[str, object]) -> None:
+    teacher = make_record("teacher", "receipts-mini", **change)
+    variant = make_record("prune", "receipts-mini", options={"target": "0.1"})
+    assert sorted(len(rows) for rows in by_setting([teacher, variant]).values()) == [1, 1]
+
+
+def test_what_failed_stands_with_what_it_failed_beside(make_record: Make, failed: Fail) -> None:
+    gone = {"test_documents": 0}
+    teacher = make_record("teacher", "receipts-mini")
+    plain = failed(make_record("small", "receipts-mini", **gone), "boom")
+    variant = failed(make_record("prune", "receipts-mini", options={"target": "0.1"}, **gone), "boom")
+    alone = failed(make_record("small", "parcels-mini", **gone), "boom")
+    found = by_setting([variant, alone, plain, teacher])
+    assert [(setting.title, [row.strategy for row in rows]) for setting, rows in found.items()] == [
+        ("receipts-mini, scale tiny, budget quick, 100 test documents", ["teacher", "small"]),
+        ("receipts-mini, scale tiny, budget quick, target=0.1, 100 test documents", ["teacher", "prune"]),
+        ("parcels-mini, scale tiny, budget quick", ["small"]),
+    ]
 
 
 def test_an_unknown_data_set_is_named(records: list[Record]) -> None:
@@ -92,8 +265,8 @@ def test_the_head_says_what_was_measured_and_how_far_to_trust_it(records: list[R
     assert "Seed 0; test documents: 100; ted of a reader that cannot read: 0.037." in text
     assert "One seed, so no error bars. No confidence intervals are computed yet" in text
     assert "±0.100 (1/√n, about 95 %)" in text
-    assert [text.index(f"## {name}, which stands for {real}") for name, real in DATASETS.items()] == sorted(
-        text.index(f"## {name}") for name in DATASETS
+    assert [text.index(f"\n{name} stands for {real}. ") for name, real in DATASETS.items()] == sorted(
+        text.index(f"\n{name} stands for") for name in DATASETS
     )
 
 
@@ -150,6 +323,17 @@ def test_a_figure_has_a_line_a_trained_strategy_and_no_metadata(run_directory: P
     assert {ImageColor.getrgb(colour) for colour in _COLOURS} <= colours  # seven trained, seven colours
     rows = next(rows for setting, rows in by_setting(records).items() if setting.dataset == "parcels-mini")
     assert [row.strategy for row in rows if not mean_curve(row)] == ["teacher", "prune"]
+
+
+def test_a_figure_has_a_panel_a_setting(tmp_path: Path, make_record: Make) -> None:
+    write_record(tmp_path, make_record("small", "synthdog-mini"))
+    write_report(tmp_path)
+    one = Image.open(io.BytesIO(contents(tmp_path)["figures/validation-synthdog-mini.png"]))
+    write_record(tmp_path, make_record("small", "synthdog-mini", options={"temperature": "$" * 99}))
+    write_record(tmp_path, make_record("small", "synthdog-mini", limit=3, test_documents=3))
+    write_report(tmp_path)
+    three = Image.open(io.BytesIO(contents(tmp_path)["figures/validation-synthdog-mini.png"]))
+    assert three.width > 2 * one.width
 
 
 def test_no_curve_no_figure(tmp_path: Path, make_record: Make) -> None:

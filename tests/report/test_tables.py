@@ -101,6 +101,15 @@ def test_several_seeds_give_mean_and_sample_deviation(make_record: Make) -> None
     assert csv_rows(2, seeds[:1])[0]["ted_measured_std"] == ""
 
 
+def test_seeds_of_one_checkpoint_have_no_deviation(make_record: Make) -> None:
+    seeds = [make_record("small", "synthdog-mini").model_copy(update={"seed": seed}) for seed in (0, 1, 2)]
+    row = markdown_rows(2, seeds)["small"]
+    assert (row["TED *measured*"], row["seeds"]) == ("0.644", "1")
+    assert "\nSeeds 0, 1, 2 of small score one and the same checkpoint (" in markdown(2, seeds)
+    [fields] = csv_rows(2, seeds)
+    assert (fields["ted_measured_std"], fields["seeds_measured"], fields["checkpoints_measured"]) == ("", "3", "1")
+
+
 def test_a_failed_cell_is_shown_with_its_error(records: list[Record], make_record: Make, failed: Fail) -> None:
     broken = failed(make_record("small", "receipts-mini"), "CUDA | out of\nmemory at `x` <s_menu>")
     changed = [broken if record.cell == broken.cell else record for record in records]
@@ -124,6 +133,33 @@ def test_scales_and_budgets_are_never_mixed(make_record: Make) -> None:
     text = markdown(2, [make_record("small", "synthdog-mini"), other])
     assert text.index("budget full") < text.index("budget quick")
     assert "±" not in text
+
+
+def test_a_table_and_its_csv_say_the_setting(make_record: Make) -> None:
+    smoke = make_record("prune", "receipts-mini", limit=3, test_documents=3, device="cuda", options={"target": "0.1"})
+    rows = [make_record("prune", "receipts-mini"), make_record("teacher", "receipts-mini"), smoke]
+    text = markdown(3, rows)
+    assert "## receipts-mini, scale tiny, budget quick, 100 test documents\n" in text
+    assert "## receipts-mini, scale tiny, budget quick, target=0.1, limit 3, device cuda, 3 test documents\n" in text
+    *plain, other = csv_rows(3, rows)
+    assert [(row["strategy"], row["options"], row["limit"]) for row in plain] == [
+        ("teacher", "", ""),
+        ("prune", "", ""),
+    ]
+    names = ("options", "limit", "device", "test_documents")
+    assert [other[name] for name in names] == ['{"target": "0.1"}', "3", "cuda", "3"]
+
+
+def test_a_reference_in_several_settings_is_one_record(make_record: Make) -> None:
+    variants = [make_record("prune", "receipts-mini", options={"target": target}) for target in ("0.1", "0.2")]
+    rows = [make_record("teacher", "receipts-mini"), *variants]
+    assert [row["strategy"] for row in csv_rows(3, rows)] == ["teacher", "teacher", "prune", "teacher", "prune"]
+    everything = list(csv.DictReader(io.StringIO(all_records_csv(rows))))
+    assert [(row["strategy"], row["options"]) for row in everything] == [
+        ("teacher", "{}"),
+        ("prune", '{"target": "0.1"}'),
+        ("prune", '{"target": "0.2"}'),
+    ]
 
 
 def test_a_table_without_records_says_so(make_record: Make) -> None:
