@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import DonutProcessor
 
 from benchmark.models.balance import balance
-from benchmark.models.checkpoint import load_model, load_processor, save_model
+from benchmark.models.checkpoint import load_model, load_processor, point_to_processor, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, prompt_of
 from benchmark.plugin_manager import check_known
@@ -154,6 +154,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     model.generation_config.forced_eos_token_id = None
     balance(model)
     save_model(model, output / recipe.name, half=True)
+    point_to_processor(output / recipe.name, output)
     test = load_pages(dataset.open(scale, "test", 0, scale.test_documents), processor, scale.max_tokens)
     stored = load_model(output / recipe.name)
     ted = mean_ted(stored, processor, test, dataset, scale.max_tokens)
