@@ -16,7 +16,7 @@ from transformers import DonutProcessor
 from benchmark.devices import find_device, place
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, ted_accuracy
-from benchmark.metrics.cka import global_cka, null_floor, unit_grams
+from benchmark.metrics.cka import global_cka, null_matrix, unit_grams
 from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
@@ -51,7 +51,7 @@ class Judge:
         if len(self.test) < _FEWEST_FOR_CKA:
             return
         self._teacher = self._represent(teacher)
-        self._teacher_grams = {debiased: unit_grams(self._teacher.layers, debiased) for debiased in (False, True)}
+        self._teacher_grams = {debiased: _grams(self._teacher, debiased) for debiased in (False, True)}
 
     def judge(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
         texts = decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
@@ -85,19 +85,27 @@ class Judge:
             return {}
         ours, teacher = self._represent(model), self._teacher
         depth = (ours.encoder_layers, ours.decoder_layers, teacher.decoder_layers)
-        matrices = {
-            debiased: unit_grams(ours.layers, debiased) @ grams.T for debiased, grams in self._teacher_grams.items()
-        }
-        width = max(layer.shape[1] for layer in ours.layers)
+        grams = {debiased: _grams(ours, debiased) for debiased in self._teacher_grams}
+        matrices = {debiased: grams[debiased] @ theirs.T for debiased, theirs in self._teacher_grams.items()}
+        floors = null_matrix(grams[False], self._teacher_grams[False])
         return {
             "cka": global_cka(matrices[False], *depth),
             "cka_debiased": global_cka(matrices[True], *depth),
-            "cka_null_floor": null_floor(len(self.test), width),
+            "cka_null_floor": global_cka(floors, *depth),
             "cka_documents": len(self.test),
             "layerwise": matrices[False].tolist(),
             "layers_student": list(ours.names),
             "layers_teacher": list(teacher.names),
         }
+
+
+def _grams(representations: Representations, debiased: bool) -> NDArray[np.float64]:
+    """`unit_grams`, but NaN for a layer whose features are not finite: its CKA does not exist, that of others does."""
+    finite = [bool(np.isfinite(layer).all()) for layer in representations.layers]
+    pairs = zip(representations.layers, finite, strict=True)
+    grams = unit_grams([layer if whole else np.zeros_like(layer) for layer, whole in pairs], debiased)
+    grams[~np.array(finite)] = np.nan
+    return grams
 
 
 def predicted(processor: DonutProcessor, name: str, text: str, truth: Json) -> Prediction:

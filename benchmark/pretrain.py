@@ -15,7 +15,7 @@ from pathlib import Path
 from transformers import DonutProcessor
 
 from benchmark.models.balance import balance
-from benchmark.models.checkpoint import load_model, load_processor, save_model
+from benchmark.models.checkpoint import load_model, load_processor, point_to_processor, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, prompt_of
 from benchmark.plugin_manager import check_known
@@ -155,6 +155,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     model.generation_config.forced_eos_token_id = None
     balance(model)
     save_model(model, output / recipe.name, half=True)
+    point_to_processor(output / recipe.name, output)
     write_recipe(output / recipe.name, {"recipe": asdict(recipe)}, journal.curve, journal.seconds)
     shutil.rmtree(work, ignore_errors=True)
 

@@ -42,8 +42,8 @@ class Metrics(_Frozen):
     """Scores on the test split.
 
     `ted_cannot_read` is what a reader gets that ignores the page. `cka` is the paper's biased form,
-    `cka_null_floor` the same form on independent rows, both over `cka_documents` documents. `layerwise` holds
-    the CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
+    `cka_null_floor` its mean when the documents of these very features are permuted, both over `cka_documents`
+    documents. `layerwise` holds the CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
     """
 
     ted: Score

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmark.cells import Cell, identity_of
-from benchmark.models.checkpoint import save_model
+from benchmark.models.checkpoint import point_to_processor, save_model
 from benchmark.models.packed import packed_bytes
 from benchmark.types import Dataset, Strategy
 from benchmark.workshop import Workshop
@@ -35,6 +35,7 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     training = trained.training
     folder = zoo.folder / UPSTREAM / strategy.name
     save_model(trained.model, folder, half=True, packed=True)
+    point_to_processor(folder, zoo.folder)
     facts = {
         "strategy": strategy.name,
         "parts": identity_of(strategy),

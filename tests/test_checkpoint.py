@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,21 @@ from transformers import (
 )
 
 from benchmark import UserError, load_checkpoint
-from benchmark.models.checkpoint import PACKED, WEIGHTS, fingerprint, load_model, save_model
+from benchmark.models.checkpoint import (
+    PACKED,
+    POINTER,
+    WEIGHTS,
+    fingerprint,
+    load_model,
+    load_processor,
+    point_to_processor,
+    save_model,
+)
 from benchmark.models.donut import Donut, build, fit_vocabulary
 from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.parts.starts import sparsity_of
 from benchmark.scales import TINY
+from benchmark.zoo import SHIPPED
 
 Edit = Callable[[Path], None]
 
@@ -105,7 +116,7 @@ class TestRoundTrip:
         assert again.decoder.lm_head.weight is again.decoder.get_input_embeddings().weight
         assert {weight.dtype for weight in again.parameters()} == {torch.float32}
 
-    @pytest.mark.parametrize("edit", ["values", "mask", "place", "missing"])
+    @pytest.mark.parametrize("edit", ["values", "mask", "place", "missing", "shape"])
     def test_a_packed_file_that_does_not_fit_is_told(self, edit: str, model: Donut, tmp_path: Path) -> None:
         prune_globally(model, magnitudes(model), 0.7)
         save_model(model, tmp_path / "a", packed=True)
@@ -118,6 +129,9 @@ class TestRoundTrip:
             state[f"{name}.mask"] = state[f"{name}.mask"][1:]
         elif edit == "place":
             state["decoder.nowhere.values"] = state[f"{name}.values"].clone()
+        elif edit == "shape":
+            name = "decoder.model.decoder.layers.0.fc1.bias"
+            state[name] = state[name][1:].clone()
         else:
             del state[f"{name}.values"], state[f"{name}.mask"]
         save_file(state, file)
@@ -206,6 +220,24 @@ class TestPlainDonut:
         again.train(False)
         assert torch.equal(logits(again, (64, 96)), logits(plain, (64, 96)))
 
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_what_follows_from_the_config_may_be_stored_or_not(
+        self, packed: bool, plain: VisionEncoderDecoderModel, tmp_path: Path
+    ) -> None:
+        """It depends on the version that saved the model; so does under which of its names a tied weight is stored."""
+        plain.save_pretrained(str(tmp_path / "plain"))
+        save_model(load_model(tmp_path / "plain"), tmp_path / "donut", packed=packed)
+        file = tmp_path / "donut" / (PACKED if packed else WEIGHTS)
+        more = load_file(file)
+        less = {name: tensor for name, tensor in more.items() if not name.endswith("relative_position_index")}
+        more["encoder.encoder.layers.0.blocks.0.attn_mask"] = torch.zeros(4, 16, 16)
+        more["encoder.embeddings.position_ids"] = torch.arange(9)
+        more["decoder.lm_head.weight"] = plain.state_dict()["decoder.lm_head.weight"].clone()
+        assert len(less) < len(more) - 3
+        for tensors in (more, less):
+            save_file(tensors, file, {"format": "pt"})
+            assert torch.equal(logits(load_model(tmp_path / "donut"), (64, 96)), logits(plain, (64, 96)))
+
     def test_a_folder_with_a_pickle_alone_is_refused(
         self, plain: VisionEncoderDecoderModel, processor: DonutProcessor, tmp_path: Path
     ) -> None:
@@ -247,6 +279,15 @@ def written(name: str, content: str) -> Edit:
 
 
 FC1 = "decoder.model.decoder.layers.0.fc1.weight"
+
+
+def quantize(tensors: dict[str, torch.Tensor]) -> None:
+    """As quantizers do: codes in the place of the weight, and their scale under a name of its own."""
+    scale = tensors[FC1].abs().max() / 127
+    tensors[FC1] = (tensors[FC1] / scale).round().to(torch.int8)
+    tensors[f"{FC1}_scale"] = scale.reshape(1)
+
+
 BROKEN: dict[str, Edit] = {
     "no weights": lambda folder: (folder / WEIGHTS).unlink(),
     "weights cut short": lambda folder: cut(folder / WEIGHTS),
@@ -254,6 +295,13 @@ BROKEN: dict[str, Edit] = {
     "weights are noise": written(WEIGHTS, "noise " * 500),
     "a tensor is missing": edited_tensors(lambda tensors: tensors.pop(FC1)),
     "a tensor has another shape": edited_tensors(lambda tensors: tensors.update({FC1: torch.ones(2, 2)})),
+    "a weight is quantized": edited_tensors(quantize),
+    "the config has fewer layers": edited_config(lambda config: config["decoder"].update(decoder_layers=1)),
+    "the config has more layers": edited_config(lambda config: config["decoder"].update(decoder_layers=3)),
+    "the config has no bridge": edited_config(lambda config: config["encoder"].pop("bridge")),
+    "the config has a head of its own": edited_config(
+        lambda config: [part.update(tie_word_embeddings=False) for part in (config, config["decoder"])]
+    ),
     "no config": lambda folder: (folder / "config.json").unlink(),
     "config cut short": lambda folder: cut(folder / "config.json"),
     "config is a list": written("config.json", "[]"),
@@ -273,15 +321,46 @@ BROKEN: dict[str, Edit] = {
 
 class TestBroken:
     @pytest.mark.parametrize("how", BROKEN)
-    def test_it_is_refused_in_one_line_that_names_the_folder(self, how: str, checkpoint: Path, tmp_path: Path) -> None:
+    def test_it_is_refused_in_one_line_that_names_the_folder(
+        self, how: str, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         folder = tmp_path / "donut"
         shutil.copytree(checkpoint, folder)
         load_checkpoint(folder)
         BROKEN[how](folder)
-        with pytest.raises(UserError) as caught:
-            load_checkpoint(folder)
+        logging.getLogger("transformers").addHandler(caplog.handler)
+        try:
+            with pytest.raises(UserError) as caught:
+                load_checkpoint(folder)
+        finally:
+            logging.getLogger("transformers").removeHandler(caplog.handler)
         assert str(folder) in str(caught.value)
         assert "\n" not in str(caught.value)
+        assert caplog.text == "", "transformers prints a table of its own"
+
+    @pytest.mark.parametrize(
+        ("how", "what"),
+        [
+            ("a tensor is missing", f"lacks 1 weight: {FC1}"),
+            ("a tensor has another shape", f"has 1 weight of another shape than its config says: {FC1}"),
+            ("a weight is quantized", f"has 1 weight that its config has no place for: {FC1}_scale"),
+            (
+                "the config has fewer layers",
+                "has 26 weights that its config has no place for: "
+                "decoder.model.decoder.layers.1.encoder_attn.k_proj.bias, ...",
+            ),
+            ("the config has a head of its own", "lacks 1 weight: decoder.lm_head.weight"),
+        ],
+    )
+    def test_weights_that_do_not_fit_are_counted_and_the_first_is_named(
+        self, how: str, what: str, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "donut"
+        shutil.copytree(checkpoint, folder)
+        BROKEN[how](folder)
+        with pytest.raises(UserError) as caught:
+            load_model(folder)
+        assert str(caught.value) == f"the checkpoint {folder} {what}"
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="nowhere is no checkpoint"):
@@ -290,6 +369,52 @@ class TestBroken:
     def test_a_file_is_no_checkpoint(self, checkpoint: Path) -> None:
         with pytest.raises(UserError, match="is no checkpoint"):
             load_checkpoint(checkpoint / WEIGHTS)
+
+
+class TestSharedProcessor:
+    @pytest.fixture
+    def shared(self, processor: DonutProcessor, tmp_path: Path) -> Path:
+        """A folder with a processor, and in it a folder of a checkpoint without one."""
+        processor.save_pretrained(str(tmp_path / "zoo"))
+        (tmp_path / "zoo" / "task" / "teacher").mkdir(parents=True)
+        return tmp_path / "zoo"
+
+    def test_what_lies_around_a_checkpoint_is_not_read(self, shared: Path) -> None:
+        for folder in (shared / "task", shared / "task" / "teacher"):
+            with pytest.raises(UserError, match=f"^{folder} is no checkpoint: it has no tokenizer.json$"):
+                load_processor(folder)
+
+    def test_what_the_folder_points_to_is(self, shared: Path, processor: DonutProcessor, tmp_path: Path) -> None:
+        point_to_processor(shared / "task" / "teacher", shared)
+        assert json.loads((shared / "task" / "teacher" / POINTER).read_text()) == {"processor": "../.."}
+        shared.rename(tmp_path / "moved")
+        found = load_processor(tmp_path / "moved" / "task" / "teacher")
+        assert found.tokenizer.get_vocab() == processor.tokenizer.get_vocab()
+
+    def test_a_processor_of_its_own_comes_first(self, shared: Path) -> None:
+        (shared / POINTER).write_text('{"processor": "nowhere"}')
+        load_processor(shared)
+
+    @pytest.mark.parametrize(
+        "pointer",
+        ["", "{", "[]", "{}", '"../.."', '{"processor": 1}', '{"processor": ".."}', '{"processor": "\\u0000"}'],
+    )
+    def test_a_broken_pointer_is_told_in_one_line(self, pointer: str, shared: Path) -> None:
+        place = shared / "task" / "teacher" / POINTER
+        place.write_text(pointer)
+        with pytest.raises(UserError) as caught:
+            load_processor(place.parent)
+        assert str(place) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_an_absolute_pointer_is_told(self, shared: Path) -> None:
+        (shared / "task" / POINTER).write_text(json.dumps({"processor": str(shared)}))
+        with pytest.raises(UserError, match="takes a relative path"):
+            load_processor(shared / "task")
+
+    @pytest.mark.parametrize("config", sorted(SHIPPED.rglob("config.json")), ids=lambda path: path.parent.name)
+    def test_every_checkpoint_of_the_zoo_says_where_its_processor_is(self, config: Path) -> None:
+        assert load_processor(config.parent).tokenizer.convert_tokens_to_ids("<s_receipts-mini>") > 0
 
 
 class TestUnwritable:

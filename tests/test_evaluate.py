@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from benchmark.cli import main
 from benchmark.errors import UserError
 from benchmark.evaluate import Judge, evaluate_checkpoint, predict_images, read_image
 from benchmark.metrics import field_f1, linear_cka, ted_accuracy
-from benchmark.metrics.cka import cka_matrix
+from benchmark.metrics.cka import cka_matrix, global_cka
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, to_json, to_text
@@ -207,8 +208,36 @@ class TestJudge:
         assert metrics.cka_documents == len(pages)
         assert [row[index] for index, row in enumerate(metrics.layerwise)] == pytest.approx([1.0] * 6)
         assert metrics.layers_student == metrics.layers_teacher
-        assert metrics.cka_null_floor is not None
-        assert 0 < metrics.cka_null_floor < 1
+
+    def test_the_floor_is_that_of_these_features_with_the_documents_permuted(
+        self, judge: Judge, model: Donut, processor: DonutProcessor, pages: Pages
+    ) -> None:
+        judge.compare_with(model)
+        student = build(TINY, TINY.small, len(processor.tokenizer), seed=9)
+        ours, teachers = look(student, processor, pages).layers, look(model, processor, pages).layers
+        every = [
+            global_cka(cka_matrix([layer[list(order)] for layer in ours], teachers), 2, 2, 4)
+            for order in permutations(range(len(pages)))
+        ]
+        metrics, _ = judge.judge(student)
+        assert metrics.cka_null_floor == pytest.approx(np.mean(every), abs=1e-4)
+
+    def test_features_that_are_not_finite_have_no_cka_and_cost_nothing_else(self, judge: Judge, model: Donut) -> None:
+        judge.compare_with(model)
+        whole, _ = judge.judge(model)
+        broken = deepcopy(model)
+        with torch.no_grad():  # seen by the last decoder layer alone
+            broken.decoder.model.decoder.layers[3].fc2.bias[0] = float("inf")
+        metrics, lines = judge.judge(broken)
+        assert (metrics.cka, metrics.cka_debiased, metrics.cka_null_floor) == (None, None, None)
+        assert metrics.layerwise[3:] == [*whole.layerwise[3:5], [None] * 6]
+        assert metrics.cka_documents == len(lines) == 6
+        assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
+        judge.compare_with(broken)
+        by_the_broken, _ = judge.judge(model)
+        assert by_the_broken.cka is None
+        assert [row[5] for row in by_the_broken.layerwise] == [None] * 6
+        assert [row[:5] for row in by_the_broken.layerwise] == [row[:5] for row in whole.layerwise]
 
     def test_another_model_is_less_like_it(self, judge: Judge, model: Donut) -> None:
         judge.compare_with(model)

@@ -1,12 +1,13 @@
 """Linear centred kernel alignment (CKA): how alike two layers represent the same examples.
 
 Kornblith et al. 2019. Two forms. The paper's (DONUT-hole, Eq. 1-2) is biased: it reads well above 0 on
-independent features once there are more features than examples, so print it beside `null_floor`. The debiased
-form takes the unbiased HSIC of Song et al. (2012), as in Nguyen et al. (2021), and is about 0 there.
+independent features once there are more features than examples, so print it beside its floor, `null_matrix`. The
+debiased form takes the unbiased HSIC of Song et al. (2012), as in Nguyen et al. (2021), and is about 0 there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ def linear_cka(x: ArrayLike, y: ArrayLike, debiased: bool = False) -> float:
     """CKA of `x` (examples, d1) and `y` (examples, d2), row i being example i in both.
 
     In [0, 1], or [-1, 1] if debiased; 0 if either tells no example from the others (constant features).
-    Raises `ValueError` as `cka_matrix`.
+    Raises as `cka_matrix`.
     """
     return float(cka_matrix([x], [y], debiased)[0, 0])
 
@@ -28,7 +29,7 @@ def cka_matrix(xs: Sequence[ArrayLike], ys: Sequence[ArrayLike], debiased: bool 
     """CKA of each layer of `xs` with each of `ys`: (len(xs), len(ys)). A layer is (examples, its width).
 
     Raises `ValueError` unless there are layers, all matrices of the same examples, at least 2 (4 if
-    debiased), with finite features.
+    debiased), with finite features; `TypeError` for what is no real numbers.
     """
     left, right = unit_grams(xs, debiased), unit_grams(ys, debiased)
     if left.shape[1] != right.shape[1]:
@@ -41,7 +42,7 @@ def unit_grams(layers: Sequence[ArrayLike], debiased: bool = False) -> Matrix:
     """The centred Gram matrix of each layer as a vector of length 1: (layers, examples ** 2), fp64.
 
     The product of two such vectors is their layers' CKA, so keep the teacher's for all students.
-    Raises `ValueError` as `cka_matrix`.
+    Raises as `cka_matrix`.
     """
     grams = [_unit_gram(_checked(layer, at_least=4 if debiased else 2), debiased) for layer in layers]
     if not grams:
@@ -52,20 +53,17 @@ def unit_grams(layers: Sequence[ArrayLike], debiased: bool = False) -> Matrix:
     return np.stack(grams)
 
 
-def null_floor(
-    m: int, d_x: int, d_y: int | None = None, *, debiased: bool = False, draws: int = 4, seed: int = 0
-) -> float:
-    """What CKA reads when there is nothing to find: its mean over `draws` of independent Gaussian features.
+def null_matrix(left: Matrix, right: Matrix) -> Matrix:
+    """What CKA reads of these very features when there is nothing to find: (layers of `left`, layers of `right`).
 
-    `m` examples; `d_x` and `d_y` features (the same number if `d_y` is None).
+    Its mean over all permutations of one side's examples, which has a closed form: tr(K) tr(L) / ((m - 1) |K| |L|)
+    of the centred Grams of m examples. `left` and `right` are `unit_grams`. 0 for the debiased form, whose Grams
+    have no diagonal.
     """
-    generator = np.random.default_rng(seed)
-    width = d_x if d_y is None else d_y
-    values = [
-        linear_cka(generator.standard_normal((m, d_x)), generator.standard_normal((m, width)), debiased)
-        for _ in range(draws)
-    ]
-    return float(np.mean(values))
+    m = math.isqrt(left.shape[1])
+    traces = [grams[:, :: m + 1].sum(axis=1) for grams in (left, right)]
+    floors: Matrix = np.outer(*traces) / (m - 1)
+    return floors
 
 
 def global_cka(matrix: Matrix, encoder_layers: int, student_decoder_layers: int, teacher_decoder_layers: int) -> float:
@@ -94,7 +92,10 @@ def global_cka(matrix: Matrix, encoder_layers: int, student_decoder_layers: int,
 
 
 def _checked(layer: ArrayLike, at_least: int) -> Matrix:
-    x = np.asarray(layer, dtype=np.float64)
+    x = np.asarray(layer)
+    if x.dtype.kind not in "biuf":  # text of digits would become numbers, and complex ones lose a part
+        raise TypeError(f"CKA takes real numbers, got {type(layer).__name__} of {x.dtype}")
+    x = x.astype(np.float64)
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"CKA takes (examples, features), got shape {x.shape}")
     if len(x) < at_least:

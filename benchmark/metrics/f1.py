@@ -22,9 +22,11 @@ class FieldCounts:
 def field_f1(predictions: Sequence[Json], ground_truths: Sequence[Json]) -> float:
     """Micro F1 over all documents, in [0, 1]; prediction i belongs to ground truth i.
 
-    Raises `ValueError` if there are no documents or the lengths differ, `TypeError` for a key that is not
-    text.
+    Raises `ValueError` if there are no documents or the lengths differ, `TypeError` for anything but two
+    sequences of documents, such as two documents, and for what `normalize_dict` refuses.
     """
+    for documents in (predictions, ground_truths):
+        _check_sequence(documents)
     if len(predictions) != len(ground_truths):
         raise ValueError(f"field F1 of {len(predictions)} predictions and {len(ground_truths)} ground truths")
     return f1_from_counts(map(field_counts, predictions, ground_truths))
@@ -49,6 +51,11 @@ def f1_from_counts(counts: Iterable[FieldCounts]) -> float:
     tp = sum(document.tp for document in documents)
     wrong = sum(document.fn + document.fp for document in documents)
     return tp / (tp + wrong / 2) if tp + wrong else 1.0
+
+
+def _check_sequence(documents: object) -> None:
+    if not isinstance(documents, Sequence) or isinstance(documents, (str, bytes, bytearray)):
+        raise TypeError(f"field F1 takes two lists of documents, got one {type(documents).__name__}")
 
 
 def _fields(document: Json) -> Counter[tuple[str, str]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from benchmark.types import Json
 
+_JSON = (dict, list, str, int, float, bool, type(None))
+
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
@@ -29,7 +31,8 @@ def normalize_dict(data: Json) -> Normalized:
 
     A scalar becomes a list of one stripped text. A list of only dicts stays one; any other list keeps its
     texts and numbers alone. A blank scalar stays as an empty text, a blank text in a list goes.
-    Raises `TypeError` for a key that is not text. Works without recursion: predictions can nest without end.
+    Raises `TypeError` for a key that is not text and a value that is not JSON. Works without recursion: predictions
+    can nest without end.
     """
     walk = _Walk()
     value = walk.visit(data)
@@ -46,6 +49,8 @@ class _Walk:
         """(container, its normalised form), parents before children."""
 
     def visit(self, data: Json) -> Json:
+        if not isinstance(data, _JSON):  # its repr would be compared
+            raise TypeError(f"a document is JSON, which has no {type(data).__name__}")
         if not data:
             self.dropped += _says_something(data)
             return {}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +22,15 @@ from transformers.utils import logging
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
+from benchmark.results import write_atomically
 
 WEIGHTS = "model.safetensors"
 PACKED = "packed.safetensors"
-_TIED = "decoder.lm_head.weight"
+POINTER = "processor.json"
+_TOKENIZER = "tokenizer.json"
+_HEAD = "decoder.lm_head.weight"
+_DERIVED = re.compile(r"(^|\.)(relative_position_index|attn_mask|position_ids)$")
+"""Buffers that follow from the config; whether they are stored depends on the version that saved the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,60 +52,98 @@ def load_model(path: str | Path) -> Donut:
     read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
     if read is None:
         raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}")
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
-        model, missing = read(folder, config)
+        with _quietly():
+            config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
+            model, misfits = read(folder, config)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    missing = sorted(name for name in missing if name != _TIED)
-    if missing:
-        raise UserError(f"the checkpoint {folder} lacks {len(missing)} weights: {missing[0]}, ...")
+    tied = model.decoder.lm_head.weight is model.decoder.get_input_embeddings().weight
+    _refuse(folder, "lacks {}", (name for name in misfits.missing if name != _HEAD or not tied))
+    _refuse(folder, "has {} that its config has no place for", misfits.unexpected)
+    _refuse(folder, "has {} of another shape than its config says", misfits.mismatched)
     model.train(False)
     return model
 
 
-def _read_dense(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Misfits:
+    """Names of weights: only in the model, only in the file, in both but of different shapes."""
+
+    missing: Iterable[str]
+    unexpected: Iterable[str]
+    mismatched: Iterable[str]
+
+
+def _refuse(folder: Path, what: str, names: Iterable[str]) -> None:
+    wrong = sorted(name for name in names if not _DERIVED.search(name))
+    if wrong:
+        count, more = ("1 weight", "") if len(wrong) == 1 else (f"{len(wrong)} weights", ", ...")
+        raise UserError(f"the checkpoint {folder} {what.format(count)}: {wrong[0]}{more}")
+
+
+def _read_dense(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, _Misfits]:
     loaded: Any = Donut.from_pretrained(
         str(folder),
         config=config,
         dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
+        ignore_mismatched_sizes=True,  # they are told in one line
         output_loading_info=True,
     )
-    model, report = cast(tuple[Donut, dict[str, list[str]]], loaded)
-    return model, report["missing_keys"]
+    model, report = cast(tuple[Donut, dict[str, Any]], loaded)
+    mismatched = [name for name, *_ in report["mismatched_keys"]]
+    return model, _Misfits(report["missing_keys"], report["unexpected_keys"], mismatched)
 
 
-def _read_packed(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, list[str]]:
+def _read_packed(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, _Misfits]:
     model = Donut(config)
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
     state = unpacked(load_file(folder / PACKED), model)
+    mismatched = [name for name, value in state.items() if value.shape != shapes.get(name, value.shape)]
+    fitting = {name: value for name, value in state.items() if name not in mismatched}
     # Copied into the float32 parameters; tied weights stay tied.
-    report = model.load_state_dict(state, strict=False)
-    if report.unexpected_keys:
-        raise ValueError(f"{report.unexpected_keys[0]} has no place in the model")
-    return model, report.missing_keys
+    report = model.load_state_dict(fitting, strict=False)
+    missing = set(report.missing_keys) - set(mismatched)
+    return model, _Misfits(missing, report.unexpected_keys, mismatched)
 
 
 _READERS = {WEIGHTS: _read_dense, PACKED: _read_packed}
 
 
 def load_processor(path: str | Path) -> DonutProcessor:
-    """The processor of a folder; the checkpoints of a zoo share the one beside them."""
-    folder = Path(path)
-    for place in (folder, folder.parent, folder.parent.parent):
-        if (place / "tokenizer.json").is_file():
-            try:
-                processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
-                return processor
-            except Exception as error:  # as above
-                raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
-    raise UserError(f"{folder} is no checkpoint: it has no tokenizer.json")
+    """The processor of a folder, or the one that the folder's ``processor.json`` points to."""
+    place = _place_of_processor(Path(path))
+    try:
+        with _quietly():
+            processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
+        return processor
+    except Exception as error:  # as above
+        raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
+
+
+def _place_of_processor(folder: Path) -> Path:
+    if (folder / _TOKENIZER).is_file():
+        return folder
+    pointer = folder / POINTER
+    if not pointer.is_file():
+        raise UserError(f"{folder} is no checkpoint: it has no {_TOKENIZER}")
+    try:
+        place = Path(json.loads(pointer.read_text())["processor"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{pointer} is not {{"processor": FOLDER}}: {_first_line(error)}') from error
+    if place.is_absolute():
+        raise UserError(f"{pointer} names {place}, but a checkpoint can move: it takes a relative path")
+    if not (folder / place / _TOKENIZER).is_file():
+        raise UserError(f"{pointer} points to {place}, where there is no {_TOKENIZER}")
+    return folder / place
+
+
+def point_to_processor(folder: Path, place: Path) -> None:
+    """Let the checkpoint in `folder` share the processor in `place`; both can be moved together."""
+    where = Path(os.path.relpath(place, folder)).as_posix()
+    write_atomically(folder / POINTER, (json.dumps({"processor": where}) + "\n").encode())
 
 
 def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = False) -> None:
@@ -105,8 +153,6 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
     """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     dtype = torch.float16 if half else torch.float32
     try:
         part.mkdir(parents=True)
@@ -114,14 +160,26 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
             model.config.save_pretrained(str(part))
             save_file(packed_state(model, dtype), part / PACKED, METADATA)
         else:
-            model.save_pretrained(str(part), state_dict=dense_state(model, dtype))
+            with _quietly():
+                model.save_pretrained(str(part), state_dict=dense_state(model, dtype))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write the checkpoint {folder}: {reason}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' bar and its report of what was loaded: what is wrong, we say in a line."""
+    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
     finally:
+        logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
 

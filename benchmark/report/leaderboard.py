@@ -171,10 +171,9 @@ def _environment(records: Sequence[Record]) -> list[str]:
 def _how_to_read() -> list[str]:
     return [
         "Rows are in the order of ted (N-TED accuracy), and ranked where each has several seeds; a reference row is "
-        "not ranked. f1 is the micro-averaged "
-        "field F1, cka the similarity to the teacher in the paper's form, density the share of non-embedding "
-        "weights that are not zero, packed the size with the zeros stored compactly. Latency and MACs are "
-        "those of one document.",
+        "not ranked. f1 is the micro-averaged field F1, cka the similarity in the paper's form to the reading teacher "
+        "or, on a task, to that task's own teacher, density the share of non-embedding weights that are not zero, "
+        "packed the size with the zeros stored compactly. Latency and MACs are those of one document.",
         "",
     ]
 

@@ -200,8 +200,9 @@ def _cka_table() -> Table:
     return Table(
         number=5,
         title="CKA with the teacher",
-        notes="Over all layers. *Paper form* is the biased CKA of the paper's Eq. 1 and 2; the *null floor* "
-        "is what that form gives for unrelated features of the same size; the debiased form is near 0 there.",
+        notes="Over all layers. Rows of reading are compared with the reading teacher, rows of a task with that task's "
+        "own. *Paper form* is the biased CKA of the paper's Eq. 1 and 2; the *null floor* is its mean over all "
+        "permutations of the documents of these very features; the debiased form is 0 there.",
         columns=(
             *_NAMES,
             Reported("cka", "CKA", paper.cka, 2),

@@ -5,6 +5,8 @@ One loop makes the zoo and trains every strategy; they differ in the loss that t
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,11 @@ class _Loop(Trainer):
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)
         self._losses.append(float(loss.detach()))
+        if not math.isfinite(self._losses[-1]):
+            # What is kept led here: the next attempt begins anew, and cannot slip past this step.
+            shutil.rmtree(str(self.args.output_dir), ignore_errors=True)
+            step = self.state.global_step + 1
+            raise FloatingPointError(f"the loss of step {step} of {self.state.max_steps} is {self._losses[-1]}")
         return loss
 
 
@@ -92,7 +99,10 @@ def train(
     folder: Path,
     callbacks: list[TrainerCallback],
 ) -> list[float]:
-    """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any."""
+    """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any.
+
+    A loss that is not finite ends it at once: raises `FloatingPointError` with the step (from 1) and empties `folder`.
+    """
     eager_attention(model)
     losses: list[float] = []
     bar = Bar(title, losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmark.metrics import linear_cka
-from benchmark.metrics.cka import cka_matrix, global_cka, null_floor, unit_grams
+from benchmark.metrics.cka import cka_matrix, global_cka, null_matrix, unit_grams
 
 Array = NDArray[Any]
 FORMS = pytest.mark.parametrize("debiased", [False, True], ids=["paper", "debiased"])
@@ -95,18 +96,6 @@ def test_debiased_examples_that_are_equally_far_apart_are_like_nothing() -> None
     assert linear_cka(np.eye(30) + 0.1, related(6)[0], debiased=True) == 0
 
 
-def test_only_the_debiased_form_reads_nothing_in_noise() -> None:
-    assert null_floor(60, 40) == pytest.approx(0.4, abs=0.05)
-    assert null_floor(60, 2000) > 0.95
-    assert abs(null_floor(60, 2000, debiased=True, draws=8)) < 0.02
-    between = np.sqrt(null_floor(60, 40) * null_floor(60, 2000))
-    assert null_floor(60, 40, 2000) == pytest.approx(between, abs=0.05)
-
-
-def test_the_null_floor_is_seeded() -> None:
-    assert null_floor(20, 5) == null_floor(20, 5, seed=0) != null_floor(20, 5, seed=1)
-
-
 def test_the_bounds_hold_in_spite_of_rounding() -> None:
     values = [linear_cka(x, 3 * x) for x, _ in map(related, range(50))]
     assert max(values) <= 1
@@ -130,10 +119,57 @@ def test_wrong_features_are_errors(debiased: bool) -> None:
         for pair in ((bad, y), (y, bad)):
             with pytest.raises(ValueError, match=message):
                 linear_cka(*pair, debiased)
+    no_numbers: list[Any] = ["text", {"a": x}, [{"a": 1.0}] * 30, x.astype(str), x + 1j, None]
+    for other in no_numbers:
+        for pair in ((other, y), (y, other)):
+            with pytest.raises(TypeError, match="CKA takes real numbers, got"):
+                linear_cka(*pair, debiased)
     with pytest.raises(ValueError, match="no layers"):
         cka_matrix([], [x], debiased)
     with pytest.raises(ValueError, match="same examples"):
         cka_matrix([x, x[1:]], [x], debiased)
+
+
+# --- what it reads where nothing is related ---
+
+
+def few_directions(seed: int, m: int, widths: tuple[int, ...]) -> list[Array]:
+    """Layers like those of real models: wide, but the examples differ in a few strong directions, on an offset."""
+    rng = np.random.default_rng(seed)
+    strong = rng.standard_normal((m, 4)) * [9, 4, 2, 1]
+    return [
+        strong @ rng.standard_normal((4, width))
+        + 0.1 * rng.standard_normal((m, width))
+        + 5 * rng.standard_normal(width)
+        for width in widths
+    ]
+
+
+@FORMS
+def test_the_floor_is_the_mean_over_all_permutations(debiased: bool) -> None:
+    xs, ys = few_directions(0, 6, (3, 20)), few_directions(1, 6, (8, 2, 40))
+    every = [cka_matrix(xs, [y[list(order)] for y in ys], debiased) for order in permutations(range(6))]
+    floors = null_matrix(unit_grams(xs, debiased), unit_grams(ys, debiased))
+    np.testing.assert_allclose(floors, np.mean(every, axis=0), atol=1e-12)
+    assert np.allclose(floors, 0, atol=1e-12) == debiased
+
+
+def test_the_floor_of_wide_features_is_low_and_averages_the_pairs_of_the_global_cka() -> None:
+    """Isotropic noise of these sizes reads 0.5 and more."""
+    xs, ys = few_directions(2, 100, (96, 96, 96, 96)), few_directions(3, 100, (96, 128, 96, 96, 96, 96))
+    rng = np.random.default_rng(4)
+    orders = [rng.permutation(100) for _ in range(200)]
+    drawn = [global_cka(cka_matrix(xs, [y[order] for y in ys]), 2, 2, 4) for order in orders]
+    floor = global_cka(null_matrix(unit_grams(xs), unit_grams(ys)), 2, 2, 4)
+    assert floor == pytest.approx(np.mean(drawn), abs=0.002)
+    assert floor < 0.05
+    assert linear_cka(rng.standard_normal((100, 96)), rng.standard_normal((100, 96))) > 0.45
+
+
+def test_constant_features_have_no_floor_above_0() -> None:
+    x, y = related(5)
+    floors = null_matrix(unit_grams([np.ones((30, 3)), x]), unit_grams([y]))
+    assert floors[0, 0] == 0 < floors[1, 0]
 
 
 # --- one number for two networks ---

@@ -98,6 +98,15 @@ def test_wrong_inputs_are_errors() -> None:
         field_f1([{"a": {1: "x"}}], [{}])
 
 
+@pytest.mark.parametrize("wrong", [TRUTH, "text", b"text", {1, 2}, None, 5, iter([TRUTH])])
+def test_two_documents_are_not_two_lists_of_them(wrong: Any) -> None:
+    """The keys of two documents would be compared as if they were documents."""
+    for arguments in ((wrong, wrong), (wrong, [TRUTH]), ([TRUTH], wrong)):
+        with pytest.raises(TypeError, match=f"two lists of documents, got one {type(wrong).__name__}"):
+            field_f1(*arguments)
+    assert field_f1((TRUTH,), [TRUTH]) == 1
+
+
 def test_deep_documents_do_not_end_in_a_recursion_error() -> None:
     data: Any = {"a": "end"}
     for _ in range(3000):

@@ -238,6 +238,14 @@ def nested(depth: int, step: Callable[[Any], Any]) -> Any:
     return data
 
 
+@pytest.mark.parametrize("wrong", [({"a": "x"},), {"a": ("x", "y")}, {1, 2}, b"text", object()])
+def test_what_is_no_json_is_an_error(wrong: Any) -> None:
+    """Its repr would be compared."""
+    for arguments in ((wrong, {"a": "x"}), ({"a": "x"}, wrong)):
+        with pytest.raises(TypeError, match="a document is JSON, which has no"):
+            ted_accuracy(*arguments)
+
+
 def test_deep_documents_do_not_end_in_a_recursion_error() -> None:
     truth = {"a": "end"}  # root, a, text: each level around it costs a key and a subtree
     assert ted_document(nested(5000, lambda data: {"a": data}), truth).distance == 10000
