@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from benchmark.results import Efficiency, Metrics, Prediction, write_atomically
 from benchmark.scales import Scale
 from benchmark.training.compress import Course, train_strategy
 from benchmark.training.journal import Curve
-from benchmark.training.pages import Pages, load_pages
+from benchmark.training.pages import Pages, load_pages, losses
 from benchmark.types import Dataset, Split, Strategy
 from benchmark.zoo import DatasetReferences, Zoo
 
@@ -79,6 +80,7 @@ class Workshop:
     _courses: dict[tuple[str, int], Course] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _judges: dict[tuple[str, int], Judge] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def key(self, cell: Cell) -> str:
         name = cell.strategy.name
@@ -200,6 +202,8 @@ class Workshop:
         budget = self.scale.budget(self.budget)
         processor = self._processor(dataset)
         train = self._pages(dataset, "train", seed, budget.documents(dataset.task), processor)
+        lost = str(losses(train, processor, self.scale.max_tokens))
+        self._tell(lost and f"{dataset.name}: in training {lost}")
         validation = self._pages(dataset, "validation", 0, self.scale.validation_documents, processor)
         return Course(dataset, processor, train, validation, teacher, budget)
 
@@ -209,6 +213,7 @@ class Workshop:
             test = self._pages(dataset, "test", 0, self.scale.test_documents, processor)
             train = [document.ground_truth for document in dataset.open(self.scale, "train", 0, 50)]
             judge = Judge(dataset, processor, test, train, self.scale.max_tokens)
+            self._tell(judge.warning)
             judge.compare_with(place(self._references(dataset, seed).load("teacher"), self.device))
             self._judges[dataset.name, seed] = judge
         return self._judges[dataset.name, seed]
@@ -218,7 +223,14 @@ class Workshop:
         documents = dataset.open(self.scale, split, seed, wanted)
         if not len(documents):
             raise UserError(f"data set {dataset.name} has no {split} split")
-        return load_pages(documents, processor, self.scale.max_tokens, self.jobs)
+        where = f"data set {dataset.name}, {split}"
+        return load_pages(documents, processor, self.scale.max_tokens, self.jobs, where)
+
+    def _tell(self, line: str | None) -> None:
+        """Say once what the user should know of a data set."""
+        if line and line not in self._told:
+            self._told.add(line)
+            print(line, file=sys.stderr)
 
     def _processor(self, dataset: Dataset) -> DonutProcessor:
         processor = self.zoo.processor()
