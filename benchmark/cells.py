@@ -33,7 +33,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return cell_name(self.strategy.name, self.dataset.name, self.scale.name, self.seed, self.budget)
+        return cell_name(self.strategy.name, self.dataset.name, self.scale.name, self.budget, self.seed)
 
     @property
     def title(self) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, SupportsFloat
+from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.errors import OutputError, UserError
+from benchmark.migrations import migrate
 from benchmark.types import Json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_LONGEST_NAME = 200
+"""Bytes of a cell's name: file systems take 255, and endings come after it."""
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -86,14 +92,17 @@ class Efficiency(_Frozen):
 
 
 class Record(_Frozen):
-    """What one cell gave: strategy x data set x scale x seed x budget.
+    """What one cell gave: strategy x data set x scale x budget x options x limit x device x seed.
 
-    `start` describes what training began from; `documents` were seen in training, `test_documents` were
-    scored. The curves hold (step, validation N-TED accuracy). `key` changes with everything that would change
-    the result.
+    `options` are those that differ from the strategy's own. `start` describes what training began from;
+    `start_documents` are those that the reference models in it had been trained on (None: an old record does not
+    say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
+    `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate,
+    `learning_rate` the peak on the task; both None where nothing trains. The curves hold (step, validation N-TED
+    accuracy). `key` changes with everything that would change the result.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     strategy: str
     paper_name: str | None = None
     reference: bool = False
@@ -103,12 +112,23 @@ class Record(_Frozen):
     scale: str
     seed: int
     budget: Literal["quick", "full"]
+    options: dict[str, str] = {}
+    limit: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
     status: Literal["ok", "failed"]
     error: str | None = None
+    package: str | None = None
+    source: str | None = None
+    dataset_source: str | None = None
     start: str
     start_hash: str | None = None
+    model_hash: str | None = None
     objective: str | None = None
     constraint: str | None = None
+    optimizer: str | None = None
+    rate: float | None = None
+    learning_rate: float | None = None
+    start_documents: int | None = 0
     steps: int
     documents: int
     test_documents: int
@@ -131,7 +151,10 @@ class Record(_Frozen):
 
     @property
     def cell(self) -> str:
-        return cell_name(self.strategy, self.dataset, self.scale, self.seed, self.budget)
+        return cell_name(
+            self.strategy, self.dataset, self.scale, self.budget, self.seed,
+            options=self.options, limit=self.limit, device=self.device,
+        )  # fmt: skip
 
 
 class Prediction(_Frozen):
@@ -148,9 +171,36 @@ class Prediction(_Frozen):
     """The decoded string, before it was parsed."""
 
 
-def cell_name(strategy: str, dataset: str, scale: str, seed: int, budget: str) -> str:
-    """The name of a cell, which is the stem of its files."""
-    return f"{strategy}__{dataset}__{scale}__{budget}__seed{seed}"
+def cell_name(
+    strategy: str,
+    dataset: str,
+    scale: str,
+    budget: str,
+    seed: int,
+    *,
+    options: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> str:
+    """The name of a cell, which is the stem of its files: all that changes a result, no two cells the same.
+
+    Options are in it as ``key=value``, percent-encoded; in a name that would be too long, as their hash.
+    """
+    cell = [strategy, dataset, scale, budget]
+    chosen = [f"{_encoded(key)}={_encoded(value)}" for key, value in sorted((options or {}).items())]
+    rest = [f"limit{limit}"] if limit is not None else []
+    rest += [device] if device != "cpu" else []
+    rest += [f"seed{seed}"]
+    name = "__".join([*cell, *chosen, *rest])
+    if chosen and len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256("__".join(chosen).encode()).hexdigest()
+        name = "__".join([*cell, f"options-{digest}", *rest])
+    return name
+
+
+def _encoded(text: str) -> str:
+    """`text` in letters of a file name: it has no "__", and no "_" at an end, which would join with another part."""
+    return re.sub(r"(?<![^_])_|_(?![^_])", "%5F", quote(text, safe=""))
 
 
 def record_path(directory: Path, cell: str) -> Path:
@@ -190,12 +240,17 @@ def write_record(directory: Path, record: Record) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record. Raises `UserError` naming the file if it is broken, renamed or of another version."""
+    """Read one record, of this version or an older one.
+
+    Raises `UserError` naming the file if it is broken, renamed or of a version that is not known.
+    """
     try:
         content = json.loads(_read(path))
         version = content.get("schema_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version != SCHEMA_VERSION:
-            raise UserError(f"{path}: schema version {version}, but this benchmark reads {SCHEMA_VERSION}")
+            content = migrate(content, version)
+            if content is None:
+                raise UserError(f"{path}: schema version {version}, but this benchmark reads 1 to {SCHEMA_VERSION}")
         record = Record.model_validate(content)
     except ValueError as error:
         raise UserError(f"{path}: not a record: {_one_line(error)}") from error

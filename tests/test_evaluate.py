@@ -26,7 +26,7 @@ from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, to_json, to_text
 from benchmark.predict import decode
 from benchmark.representations import Representations, represent
-from benchmark.scales import TINY
+from benchmark.scales import TINY, Scale
 from benchmark.training.pages import Pages, load_pages
 from benchmark.types import Dataset, Document, Split
 
@@ -318,8 +318,9 @@ class TestEvaluateCheckpoint:
     ) -> None:
         receipts = datasets["receipts-mini"]
 
-        def lazy(*place: Any) -> list[Document]:
-            return [replace(d, ground_truth={"total": {"total_price": {1.5}}}) for d in receipts.open(*place)]
+        def lazy(scale: Scale, split: Split, seed: int, count: int | None) -> list[Document]:
+            truth = {"total": {"total_price": {1.5}}}
+            return [replace(document, ground_truth=truth) for document in receipts.open(scale, split, seed, count)]
 
         with pytest.raises(UserError, match=r"test, document test-0-000000: total\.total_price is of type set"):
             evaluate_checkpoint(str(checkpoint), replace(receipts, open=lazy), TINY, limit=1)

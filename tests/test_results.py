@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchmark.errors import UserError
@@ -32,6 +34,8 @@ from benchmark.results import (
 )
 
 NAN = float("nan")
+PUBLISHED = Path(__file__).parent / "data" / "record-v1.json"
+"""As version 1 of the benchmark published it."""
 
 
 def make_record(**changes: Any) -> Record:
@@ -82,22 +86,111 @@ def full_disk(at: int) -> Iterator[None]:
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     record = make_record()
     path = write_record(tmp_path, record)
-    assert path == record_path(tmp_path, cell_name("prune-distill", "receipts-mini", "tiny", 0, "quick"))
+    assert path == record_path(tmp_path, cell_name("prune-distill", "receipts-mini", "tiny", "quick", 0))
     assert read_record(path) == record
     assert read_record(path).curve == [(50, 0.4), (100, 0.8)]
     assert type(read_record(path).environment["threads"]) is int
 
 
-def test_every_part_of_a_cell_is_in_its_name() -> None:
-    cells = {
-        cell_name(*parts)
-        for parts in [
-            ("a", "b", "tiny", 0, "quick"), ("a-b", "b", "tiny", 0, "quick"),
-            ("a", "b-b", "tiny", 0, "quick"),
-            ("a", "b", "mini", 0, "quick"), ("a", "b", "tiny", 1, "quick"), ("a", "b", "tiny", 0, "full"),
-        ]
-    }  # fmt: skip
-    assert len(cells) == 6
+class Cell(NamedTuple):
+    strategy: str = "a"
+    dataset: str = "b"
+    scale: str = "tiny"
+    budget: str = "quick"
+    seed: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+    limit: int | None = None
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        return cell_name(
+            self.strategy, self.dataset, self.scale, self.budget, self.seed,
+            options=dict(self.options), limit=self.limit, device=self.device,
+        )  # fmt: skip
+
+
+names = st.from_regex(r"[ab0]{1,2}(-[ab0]{1,2})?", fullmatch=True)
+# Few letters, and those that names are joined with: what can be confused is met often.
+values = st.text("_=%/é.", max_size=4) | st.sampled_from(["limit3", "cuda", "seed0", "x" * 200, "y" * 200])
+cells = st.builds(
+    Cell,
+    strategy=names,
+    dataset=names,
+    scale=st.sampled_from(["tiny", "mini"]),
+    budget=st.sampled_from(["quick", "full"]),
+    seed=st.integers(0, 2),
+    options=st.dictionaries(values.filter(bool), values, max_size=2).map(lambda found: tuple(sorted(found.items()))),
+    limit=st.none() | st.integers(1, 3),
+    device=st.sampled_from(["cpu", "cuda"]),
+)
+
+
+@given(cells, cells)
+@example(Cell(options=(("k", "v"),), limit=3), Cell(options=(("k", "v__limit3"),)))
+@example(Cell(options=(("k", "v"), ("l", "w"))), Cell(options=(("k", "v__l=w"),)))
+@example(Cell(options=(("k", "v_"), ("l", "w"))), Cell(options=(("k", "v"), ("_l", "w"))))
+@example(Cell(options=(("k", "x" * 200),)), Cell(options=(("k", "x" * 201),)))
+def test_two_cells_have_two_names(one: Cell, other: Cell) -> None:
+    assert (one.name == other.name) == (one == other)
+    assert len(one.name.encode()) <= 200
+    assert "/" not in one.name
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        (Cell(), "a__b__tiny__quick__seed0"),
+        (Cell(scale="mini", budget="full", seed=1), "a__b__mini__full__seed1"),
+        (Cell(limit=3, device="cuda"), "a__b__tiny__quick__limit3__cuda__seed0"),
+        (Cell(options=(("z", "a/b"), ("init_std", "0.1"))), "a__b__tiny__quick__init_std=0.1__z=a%2Fb__seed0"),
+    ],
+)
+def test_a_name_says_what_the_cell_is(cell: Cell, name: str) -> None:
+    assert cell.name == name
+
+
+def test_a_smoke_test_a_variant_and_a_full_run_lie_side_by_side(tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {}, {"limit": 3}, {"device": "cuda"}, {"options": {"target": "half"}}, {"options": {"target": "x" * 300}},
+    ]  # fmt: skip
+    records = [make_record(**change) for change in changes]
+    for record in records:
+        write_record(tmp_path, record)
+    assert len(list((tmp_path / "results").iterdir())) == 5
+    assert sorted(records, key=lambda record: record.cell) == read_records(tmp_path)
+
+
+def test_a_published_record_of_version_1_is_read(tmp_path: Path) -> None:
+    old = json.loads(PUBLISHED.read_text())
+    assert old["schema_version"] == 1
+    path = record_path(tmp_path, "prune-distill__receipts-mini__tiny__quick__seed0")
+    write_atomically(path, PUBLISHED.read_bytes())
+    new = json.loads(read_record(path).model_dump_json())
+    assert old["metrics"].pop("cka_null_floor") == pytest.approx(0.491, abs=0.001)
+    assert new["metrics"].pop("cka_null_floor") is None, "it was that of isotropic noise"
+    assert new["start_documents"] is None, "version 1 does not say"
+    assert (new["options"], new["limit"], new["device"], new["model_hash"]) == ({}, None, "cpu", None)
+    assert [new["metrics"].pop(name) for name in ("ted_ceiling", "truncated_documents", "unknown_characters")] == [
+        None
+    ] * 3
+    assert {name: new[name] for name in old} == {**old, "schema_version": 2}
+
+
+def test_a_renamed_record_of_version_1_is_refused(tmp_path: Path) -> None:
+    path = record_path(tmp_path, "prune-distill__receipts-mini__tiny__quick__limit3__seed0")
+    write_atomically(path, PUBLISHED.read_bytes())
+    with pytest.raises(
+        UserError, match="holds the record of the cell prune-distill__receipts-mini__tiny__quick__seed0"
+    ):
+        read_record(path)
+
+
+def test_a_failure_of_version_1_is_read(tmp_path: Path) -> None:
+    failed = {**json.loads(PUBLISHED.read_text()), "status": "failed", "error": "boom", "metrics": None}
+    path = record_path(tmp_path, "prune-distill__receipts-mini__tiny__quick__seed0")
+    write_atomically(path, json.dumps(failed).encode())
+    assert read_record(path).error == "boom"
 
 
 def test_records_are_sorted_and_nothing_else_is_read(tmp_path: Path) -> None:
@@ -158,7 +251,9 @@ def test_efficiency_is_kept_with_a_failure() -> None:
         (b"\xff\xfe", "not a record"),
         (b"[1]", "not a record"),
         (b'{"schema_version": 1}', "strategy: Field required"),
-        (b'{"schema_version": 2, "new": 0}', "schema version 2, but this benchmark reads 1"),
+        (b'{"schema_version": 1, "metrics": [2]}', "strategy: Field required"),
+        (b'{"schema_version": 3, "new": 0}', "schema version 3, but this benchmark reads 1 to 2"),
+        (b'{"schema_version": 0}', "schema version 0, but this benchmark reads 1 to 2"),
     ],
 )
 def test_a_broken_or_foreign_record_is_named(tmp_path: Path, content: bytes, reason: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import OrderedDict, namedtuple
 from dataclasses import replace
 from decimal import Decimal
@@ -20,9 +19,9 @@ from benchmark.errors import UserError
 from benchmark.generate import write_folder
 from benchmark.metrics import ted_accuracy
 from benchmark.models.processor import to_json, to_text
-from benchmark.scales import TINY
+from benchmark.scales import TINY, Scale
 from benchmark.truth import Losses, ceiling_sentence, check_keys, plain
-from benchmark.types import Dataset
+from benchmark.types import Dataset, Document, Split
 
 WHERE = "data set bills, test, document 7"
 
@@ -201,23 +200,23 @@ class TestSentence:
         assert "scores 0.999 here" in (ceiling_sentence(0.99999, Losses(9, 0, 1)) or "")
 
 
+def parcels_that_say(truth: Any, parcels: Dataset) -> Dataset:
+    def documents(scale: Scale, split: Split, seed: int, count: int | None) -> list[Document]:
+        return [replace(document, ground_truth=truth) for document in parcels.open(scale, split, seed, count)]
+
+    return replace(parcels, open=documents)
+
+
 def test_a_folder_is_written_with_what_numpy_holds(datasets: dict[str, Dataset], tmp_path: Path) -> None:
-    parcels = datasets["parcels-mini"]
-
-    def counted(*place: Any) -> Any:
-        return [replace(d, ground_truth={"pieces": np.int64(3), "sizes": (1, 2)}) for d in parcels.open(*place)]
-
-    write_folder(replace(parcels, open=counted), TINY, tmp_path / "folder", documents=2, seed=0)
+    parcels = parcels_that_say({"pieces": np.int64(3), "sizes": (1, 2)}, datasets["parcels-mini"])
+    write_folder(parcels, TINY, tmp_path / "folder", documents=2, seed=0)
     lines = (tmp_path / "folder" / "train" / "metadata.jsonl").read_text().splitlines()
     truths = [json.loads(json.loads(line)["ground_truth"]) for line in lines]
     assert truths == [{"gt_parse": {"pieces": 3, "sizes": [1, 2]}}] * 2
 
 
-def test_a_folder_with_a_generator_is_refused_by_document(datasets: dict[str, Dataset], tmp_path: Path) -> None:
-    parcels = datasets["parcels-mini"]
-
-    def lazy(*place: Any) -> Any:
-        return [replace(d, ground_truth={"names": iter("ab")}) for d in parcels.open(*place)]
-
-    with pytest.raises(UserError, match=re.escape("document train-0-000000: names is of type str_")):
-        write_folder(replace(parcels, open=lazy), TINY, tmp_path / "folder", documents=2, seed=0)
+def test_a_folder_with_a_set_is_refused_by_document(datasets: dict[str, Dataset], tmp_path: Path) -> None:
+    parcels = parcels_that_say({"names": {"a"}}, datasets["parcels-mini"])
+    with pytest.raises(UserError, match="document train-0-000000: names is of type set"):
+        write_folder(parcels, TINY, tmp_path / "folder", documents=2, seed=0)
+    assert not (tmp_path / "folder").exists()
