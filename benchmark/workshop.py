@@ -90,8 +90,8 @@ class Workshop:
 
     def make(self, cell: Cell) -> Made:
         """Make, save, reload, score and measure the model of a cell. Raises whatever goes wrong."""
+        judge = self.judge(cell.dataset, cell.seed)  # first: it refuses documents before anything is trained
         trained = self.trained(cell)
-        judge = self.judge(cell.dataset, cell.seed)
         metrics, predictions = judge.judge(trained.model)
         efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
         return Made(trained.training, metrics, efficiency, predictions)

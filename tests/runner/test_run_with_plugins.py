@@ -188,6 +188,26 @@ def donutbench_register_datasets():
         assert err.count("bills: in training 4 characters are unknown to the model\n") == 1
         assert f"{sentence} the model writes" in leaderboard_markdown(read_records(run_config.output))
 
+    def test_a_test_document_that_is_no_json_is_refused_before_training(self, plugin: Plugin, tmp_path: Path) -> None:
+        text = """
+from dataclasses import replace
+from benchmark import Dataset, hookimpl
+from donutbench_datasets import receipts_mini
+
+@hookimpl
+def donutbench_register_datasets():
+    (receipts,) = receipts_mini.donutbench_register_datasets()
+    def bills(scale, split, seed, count):
+        truth = {"total": {1.5}} if split == "test" else {"total": "1.50"}
+        return [replace(d, ground_truth=truth, glyphs=()) for d in receipts.open(scale, split, seed, 2)]
+    yield Dataset("bills", "in sets", "extraction", receipts.keys, bills)
+"""
+        bills = config(tmp_path / "out", strategies=("dense-finetune",), datasets=("bills",), plugins=(plugin(text),))
+        (record,) = run(bills)
+        where = "data set bills, test, document test-0-000000"
+        assert (record.error or "").startswith(f"UserError: {where}: total is of type set")
+        assert not (bills.output / "checkpoints").exists()
+
     def test_a_split_without_documents_is_told(self, plugin: Plugin, tmp_path: Path) -> None:
         text = """
 from benchmark import Dataset, hookimpl
