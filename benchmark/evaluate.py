@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,12 @@ from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.processor import fit_page, prompt_of, to_json
-from benchmark.predict import decode
+from benchmark.predict import decode, perfect
 from benchmark.representations import Representations, represent
 from benchmark.results import Metrics, Prediction
 from benchmark.scales import Scale
-from benchmark.training.pages import Pages, load_pages
+from benchmark.training.pages import Pages, load_pages, losses
+from benchmark.truth import Losses, ceiling_sentence, plain
 from benchmark.types import Dataset, Json, Page
 
 _BLIND_CANDIDATES = 50
@@ -62,6 +64,9 @@ class Judge:
             ted=sum(p.ted for p in predictions) / len(predictions),
             f1=field_f1([p.prediction for p in predictions], [p.ground_truth for p in predictions]),
             ted_cannot_read=self.blind_ted,
+            ted_ceiling=self.ceiling,
+            truncated_documents=self.losses.truncated,
+            unknown_characters=self.losses.unknown,
             **self._likeness(model),
         )
         return metrics, predictions
@@ -72,8 +77,24 @@ class Judge:
         truths = self.test.ground_truths
         return max(
             sum(ted_accuracy(answer, truth) for truth in truths) / len(truths)
-            for answer in self._train[:_BLIND_CANDIDATES]
+            for answer in plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
         )
+
+    @cached_property
+    def ceiling(self) -> float:
+        """The N-TED accuracy of a reader without fault: what its answers, as tokens, lose of the ground truth."""
+        answers = [to_json(self.processor, text) for text in perfect(self.processor, self.test, self.longest)]
+        return sum(map(ted_accuracy, answers, self.test.ground_truths)) / len(answers)
+
+    @cached_property
+    def losses(self) -> Losses:
+        return losses(self.test, self.processor, self.longest)
+
+    @property
+    def warning(self) -> str | None:
+        """One line for the terminal where even a reader without fault scores less than 1."""
+        sentence = ceiling_sentence(self.ceiling, self.losses)
+        return sentence and f"{self.dataset.name}: {sentence}"
 
     def _represent(self, model: Donut) -> Representations:
         tokenizer = self.processor.tokenizer
@@ -127,14 +148,19 @@ def predicted(processor: DonutProcessor, name: str, text: str, truth: Json) -> P
 def evaluate_checkpoint(
     checkpoint: str, dataset: Dataset, scale: Scale, device: str = "auto", limit: int | None = None
 ) -> dict[str, Any]:
-    """The scores of any Donut folder on the test split of a data set."""
+    """The scores of any Donut folder on the test split of a data set. Where a perfect reader fails, stderr says it."""
     loaded = load_checkpoint(checkpoint)
     model = place(loaded.model, find_device(device))
     longest = model.longest
-    test = load_pages(dataset.open(scale, "test", 0, limit), loaded.processor, longest)
+    documents = dataset.open(scale, "test", 0, limit)
+    test = load_pages(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
     _prompt(loaded.processor, dataset.name)
-    metrics, _ = Judge(dataset, loaded.processor, test, test.ground_truths, longest).judge(model)
-    return {"dataset": dataset.name, "test_documents": len(test), "ted": metrics.ted, "f1": metrics.f1}
+    judge = Judge(dataset, loaded.processor, test, test.ground_truths, longest)
+    if judge.warning:
+        print(judge.warning, file=sys.stderr)
+    metrics, _ = judge.judge(model)
+    told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters")
+    return {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
 
 
 def predict_images(

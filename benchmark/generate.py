@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.scales import Scale
+from benchmark.truth import plain
 from benchmark.types import SPLITS, Dataset, Document
 
 
@@ -43,5 +44,7 @@ def _write_split(folder: Path, documents: Sequence[Document]) -> None:
         for index, document in enumerate(documents):
             name = f"{index:06d}.png"
             Image.fromarray(document.page).save(folder / name)
-            truth = json.dumps({"gt_parse": document.ground_truth}, ensure_ascii=False)
+            truth = json.dumps(
+                {"gt_parse": plain(document.ground_truth, f"document {document.id}")}, ensure_ascii=False
+            )
             metadata.write(json.dumps({"file_name": name, "ground_truth": truth}, ensure_ascii=False) + "\n")

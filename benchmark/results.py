@@ -41,14 +41,19 @@ class _Frozen(BaseModel):
 class Metrics(_Frozen):
     """Scores on the test split.
 
-    `ted_cannot_read` is what a reader gets that ignores the page. `cka` is the paper's biased form,
-    `cka_null_floor` its mean when the documents of these very features are permuted, both over `cka_documents`
-    documents. `layerwise` holds the CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
+    `ted_cannot_read` is what a reader gets that ignores the page. `ted_ceiling` is what one gets that makes no
+    mistake: its answers, as tokens, are cut in `truncated_documents` and hold `unknown_characters`. `cka` is the
+    paper's biased form, `cka_null_floor` its mean when the documents of these very features are permuted, both over
+    `cka_documents` documents. `layerwise` holds the CKA of each of `layers_student` (rows) with each of
+    `layers_teacher` (columns).
     """
 
     ted: Score
     f1: Score | None = None
     ted_cannot_read: Score | None = None
+    ted_ceiling: Score | None = None
+    truncated_documents: int | None = None
+    unknown_characters: int | None = None
     cka: Maybe = None
     cka_debiased: Maybe = None
     cka_null_floor: Maybe = None

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
+from benchmark.truth import check_keys, plain
 
 if TYPE_CHECKING:
     import torch
@@ -53,13 +54,15 @@ class Document:
     """A page with its ground truth (Donut's ``gt_parse``).
 
     `glyphs` lists the printed characters of the ground truth in the order in which they occur in it, where the
-    renderer knows them (embedded data); real documents have none.
+    renderer knows them (embedded data); real documents have none. `source` says where the ground truth stands, such as
+    ``metadata.jsonl, line 3``: messages about it name that in place of the id.
     """
 
     id: str
     page: Page
     ground_truth: Json
     glyphs: tuple[Glyph, ...] = ()
+    source: str = ""
 
 
 class OpenSplit(Protocol):
@@ -75,7 +78,7 @@ class Dataset:
     `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that
     its ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are
     printed beside, if any; embedded data never carries a real data set's name. `version` changes whenever the
-    documents do.
+    documents do. Raises `UserError` for keys that tags cannot carry.
     """
 
     name: str
@@ -89,6 +92,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_name("data set", self.name)
+        where = f"data set {self.name}"
+        check_keys(plain(dict.fromkeys(self.keys), where), where)
 
 
 class References(Protocol):

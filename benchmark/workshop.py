@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +32,7 @@ from benchmark.scales import TEACHING, Scale
 from benchmark.training.compress import Course, train_strategy
 from benchmark.training.journal import Curve
 from benchmark.training.muon import OPTIMIZER
-from benchmark.training.pages import Pages, load_pages
+from benchmark.training.pages import Pages, load_pages, losses
 from benchmark.types import Dataset, Split, Strategy
 from benchmark.zoo import DatasetReferences, Zoo
 
@@ -93,6 +94,7 @@ class Workshop:
     _keys: dict[str, str] = field(default_factory=dict)
     _courses: dict[tuple[str, str, int, int | None], Course] = field(default_factory=dict)
     _judges: dict[tuple[str, int | None], Judge] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     def key(self, cell: Cell) -> str:
         """The key of a cell, as it was when it was first asked for. Raises `UserError` as `key_of`."""
@@ -106,8 +108,8 @@ class Workshop:
 
     def make(self, cell: Cell) -> Made:
         """Make, save, reload, score and measure the model of a cell. Raises whatever goes wrong."""
+        judge = self.judge(cell)  # first: it refuses documents before anything is trained
         trained = self.trained(cell)
-        judge = self.judge(cell)
         metrics, predictions = judge.judge(trained.model)
         efficiency = measure(trained.model, judge.processor, judge.test, prompt_of(cell.dataset), self.scale.max_tokens)
         return Made(fingerprint(trained.model), trained.training, metrics, efficiency, predictions)
@@ -251,6 +253,8 @@ class Workshop:
         processor = self._processor(cell.dataset)
         documents = _cut(budget.documents(cell.dataset.task), cell.limit)
         train = self._pages(cell, "train", cell.seed, documents, processor)
+        lost = str(losses(train, processor, self.scale.max_tokens))
+        self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._pages(cell, "validation", 0, self.scale.validation_documents, processor)
         return Course(cell.dataset, processor, train, validation, teacher, budget, documents)
 
@@ -261,6 +265,7 @@ class Workshop:
             test = self._pages(cell, "test", 0, self.scale.test_documents, processor)
             train = [document.ground_truth for document in dataset.open(self.scale, "train", 0, 50)]
             judge = Judge(dataset, processor, test, train, self.scale.max_tokens)
+            self._tell(judge.warning)
             judge.compare_with(place(self._references(cell).load("teacher"), self.device))
             self._judges[dataset.name, cell.limit] = judge
         return self._judges[dataset.name, cell.limit]
@@ -269,7 +274,14 @@ class Workshop:
         documents = cell.dataset.open(self.scale, split, seed, _cut(count, cell.limit))
         if not len(documents):
             raise UserError(f"data set {cell.dataset.name} has no {split} split")
-        return load_pages(documents, processor, self.scale.max_tokens, self.jobs)
+        where = f"data set {cell.dataset.name}, {split}"
+        return load_pages(documents, processor, self.scale.max_tokens, self.jobs, where)
+
+    def _tell(self, line: str | None) -> None:
+        """Say once what the user should know of a data set."""
+        if line and line not in self._told:
+            self._told.add(line)
+            print(line, file=sys.stderr)
 
     def _processor(self, dataset: Dataset) -> DonutProcessor:
         processor = self.zoo.processor()

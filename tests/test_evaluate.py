@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ from benchmark.models.donut import Donut, build
 from benchmark.models.processor import build_processor, to_json, to_text
 from benchmark.predict import decode
 from benchmark.representations import Representations, represent
-from benchmark.scales import TINY
-from benchmark.training.pages import Pages
-from benchmark.types import Dataset
+from benchmark.scales import TINY, Scale
+from benchmark.training.pages import Pages, load_pages
+from benchmark.types import Dataset, Document, Split
 
 PROMPT = "<s_receipts-mini>"
 
@@ -257,6 +258,71 @@ class TestJudge:
         assert (metrics.cka, metrics.cka_debiased, metrics.layerwise) == (None, None, [])
 
 
+PERFECT: dict[str, tuple[Any, float]] = {
+    "every letter is unknown": ({"company": "Привет", "total": "Рубль"}, 0.0),
+    "no end within the limit": ({"company": "a " * 500}, 0.189),
+    "a line that is broken": ({"company": "12 Main St\nSpringfield"}, 0.783),
+    "a tag in a value": ({"company": "</s_company> more", "total": "9"}, 0.1),
+    "a separator in a value": ({"company": "1<sep/>2"}, 0.111),
+    "nothing as a value": ({"company": "Ltd", "total": None}, 0.0),
+    "keys and values as they should be": ({"company": ["Ltd", "Inc"], "total": {"Unit Price": 9.5}}, 1.0),
+    "what numpy holds": ({"company": np.array(["Ltd", "Inc"]), "total": (np.float32(9.1), np.int64(2))}, 1.0),
+}
+
+
+class TestCeiling:
+    """What a reader gets that makes no mistake."""
+
+    def judge(self, *truths: Any, longest: int = TINY.max_tokens) -> Judge:
+        keys = ("company", "total", "Unit Price")
+        bills = Dataset("bills", "bills", "extraction", keys, lambda scale, split, seed, count: [])
+        processor = build_processor(TINY, [bills])
+        page = np.zeros((TINY.height, TINY.width), np.uint8)
+        documents = [Document(str(number), page, truth) for number, truth in enumerate(truths)]
+        pages = load_pages(documents, processor, longest)
+        return Judge(bills, processor, pages, truths, longest)
+
+    @pytest.mark.parametrize("kind", PERFECT)
+    def test_it_is_known_before_anything_is_read(self, kind: str) -> None:
+        truth, score = PERFECT[kind]
+        assert self.judge(truth).ceiling == pytest.approx(score, abs=5e-4)
+
+    def test_no_reader_is_better(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A model that writes the very labels gets the ceiling."""
+        judge = self.judge(*(truth for truth, _ in PERFECT.values()))
+        labels = judge.test.labels
+
+        def learned_by_heart(model: object, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+            return labels[:, : longest - 1].masked_fill(labels[:, : longest - 1] == -100, end)
+
+        monkeypatch.setattr("benchmark.predict._write", learned_by_heart)
+        metrics, _ = judge.judge(build(TINY, TINY.small, len(judge.processor.tokenizer), seed=0))
+        assert metrics.ted == metrics.ted_ceiling == judge.ceiling
+        assert (metrics.truncated_documents, metrics.unknown_characters) == (1, 12)
+
+    def test_the_terminal_is_told_why(self) -> None:
+        judge = self.judge({"company": "Привет"}, {"company": "a" * 30}, {"company": "Ltd"}, longest=20)
+        assert judge.warning == (
+            f"bills: a perfect reader scores {judge.ceiling:.3f} here: 1 of 3 documents is longer than 20 tokens, "
+            "6 characters are unknown to the model"
+        )
+        assert self.judge({"company": "Ltd"}).warning is None
+
+    def test_answers_in_tuples_are_as_good(self) -> None:
+        judge = self.judge({"company": ("Ltd", "Inc")}, {"company": ("Ltd", "Inc")})
+        assert judge.blind_ted == 1.0
+
+    @pytest.mark.parametrize("split", ["test", "train"])
+    @pytest.mark.parametrize("name", ["synthdog-mini", "receipts-mini", "parcels-mini"])
+    def test_embedded_data_can_be_read_without_fault(
+        self, name: str, split: Split, datasets: dict[str, Dataset], processor: DonutProcessor
+    ) -> None:
+        pages = load_pages(datasets[name].open(TINY, split, 0, 100), processor, TINY.max_tokens)
+        judge = Judge(datasets[name], processor, pages, [], TINY.max_tokens)
+        assert judge.ceiling == 1.0
+        assert judge.warning is None
+
+
 class TestEvaluateCheckpoint:
     def test_it_scores_the_test_split(self, checkpoint: Path, datasets: dict[str, Dataset]) -> None:
         scores = evaluate_checkpoint(str(checkpoint), datasets["receipts-mini"], TINY, limit=3)
@@ -264,6 +330,29 @@ class TestEvaluateCheckpoint:
         assert scores["test_documents"] == 3
         assert 0 <= scores["ted"] <= 1
         assert 0 <= scores["f1"] <= 1
+
+    def test_it_says_what_a_perfect_reader_would_get(
+        self, checkpoint: Path, datasets: dict[str, Dataset], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The checkpoint writes 48 tokens; receipts are longer."""
+        scores = evaluate_checkpoint(str(checkpoint), datasets["receipts-mini"], TINY, limit=3)
+        assert 0 < scores["ted_ceiling"] < 1
+        assert (scores["truncated_documents"], scores["unknown_characters"]) == (2, 0)
+        ceiling = f"{scores['ted_ceiling']:.3f}"
+        line = f"receipts-mini: a perfect reader scores {ceiling} here: 2 of 3 documents are longer than 48 tokens\n"
+        assert capsys.readouterr().err.endswith(line)
+
+    def test_a_truth_that_is_no_json_is_refused_by_document(
+        self, checkpoint: Path, datasets: dict[str, Dataset]
+    ) -> None:
+        receipts = datasets["receipts-mini"]
+
+        def lazy(scale: Scale, split: Split, seed: int, count: int | None) -> list[Document]:
+            truth = {"total": {"total_price": {1.5}}}
+            return [replace(document, ground_truth=truth) for document in receipts.open(scale, split, seed, count)]
+
+        with pytest.raises(UserError, match=r"test, document test-0-000000: total\.total_price is of type set"):
+            evaluate_checkpoint(str(checkpoint), replace(receipts, open=lazy), TINY, limit=1)
 
     def test_a_data_set_that_it_does_not_know_is_told(self, checkpoint: Path, datasets: dict[str, Dataset]) -> None:
         other = replace(datasets["receipts-mini"], name="invoices")

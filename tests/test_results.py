@@ -171,6 +171,9 @@ def test_a_published_record_of_version_1_is_read(tmp_path: Path) -> None:
     assert new["metrics"].pop("cka_null_floor") is None, "it was that of isotropic noise"
     assert new["start_documents"] is None, "version 1 does not say"
     assert (new["options"], new["limit"], new["device"], new["model_hash"]) == ({}, None, "cpu", None)
+    assert [new["metrics"].pop(name) for name in ("ted_ceiling", "truncated_documents", "unknown_characters")] == [
+        None
+    ] * 3
     assert {name: new[name] for name in old} == {**old, "schema_version": 2}
 
 

@@ -23,6 +23,7 @@ from benchmark.report.columns import (
 )
 from benchmark.report.rows import Get, Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.results import Efficiency, Metrics, Record, write_atomically
+from benchmark.truth import Losses, ceiling_sentence
 
 MILLION = 1e6
 _NAMES: tuple[Column, ...] = (
@@ -99,14 +100,24 @@ def all_records_csv(records: Sequence[Record]) -> str:
 
 
 def about_test(rows: Sequence[Row]) -> str:
-    """One sentence on the test split and the seeds, and the score of a reader that ignores the page."""
+    """What to know of the test split and the seeds, and what a reader that ignores the page and a perfect one get."""
     records = [record for row in rows for record in row.measured]
     seeds = sorted({record.seed for row in rows for record in row.records})
     text = f"Seed{'s' if len(seeds) > 1 else ''} {distinct(seeds)}"
     if records:
         text += f"; test documents: {distinct(record.test_documents for record in records)}"
     floors = {f"{floor:.3f}" for row in rows for floor in row.values(metric("ted_cannot_read"))}
-    return text + (f"; ted of a reader that cannot read: {distinct(floors)}." if floors else ".")
+    text += f"; ted of a reader that cannot read: {distinct(floors)}." if floors else "."
+    ceilings = dict.fromkeys(sentence for record in records if (sentence := _ceiling(record)))
+    return text + "".join(f" Mind that {sentence}." for sentence in ceilings)
+
+
+def _ceiling(record: Record) -> str | None:
+    scores = record.metrics
+    if scores is None:
+        return None
+    losses = Losses(record.test_documents, scores.truncated_documents or 0, scores.unknown_characters or 0)
+    return ceiling_sentence(scores.ted_ceiling, losses)
 
 
 def _where(settings: dict[Setting, list[Row]], test: Callable[[Record], bool]) -> dict[Setting, list[Row]]:

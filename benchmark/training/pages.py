@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +13,7 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.processor import encode, fit_page, to_text
+from benchmark.truth import Losses, check_keys, plain
 from benchmark.types import Document, Json
 
 
@@ -43,11 +44,20 @@ class Pages:
         )
 
 
-def load_pages(documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1) -> Pages:
-    """Render or read all documents. `UserError` if there are none."""
+def load_pages(
+    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, where: str = ""
+) -> Pages:
+    """Render or read all documents.
+
+    Raises `UserError` if there are none, or a ground truth is no JSON or has keys that tags cannot carry; `where`, the
+    data set and split, is named then.
+    """
     if not len(documents):
         raise UserError("this split holds no documents")
-    loaded = _fetch(documents, jobs)
+    loaded = _fetch(_Plain(documents, where), jobs)
+    spellings: dict[str, str] = {}
+    for document in loaded:
+        check_keys(document.ground_truth, _place(document, where), spellings)
     sizes = [fit_page(processor, document.page) for document in loaded]
     if len({page.ndim for page in sizes}) > 1:
         sizes = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in sizes]
@@ -61,7 +71,35 @@ def load_pages(documents: Sequence[Document], processor: DonutProcessor, longest
     )
 
 
-def _fetch(documents: Sequence[Document], jobs: int) -> list[Document]:
+def losses(pages: Pages, processor: DonutProcessor, longest: int) -> Losses:
+    """What the labels lose for a model that writes, with its prompt and end, at most `longest` tokens."""
+    labels = pages.labels[:, :longest]
+    known = (labels != -100) & (labels != processor.tokenizer.eos_token_id)
+    cut = known.sum(1) > longest - 1
+    unknown = processor.tokenizer.unk_token_id
+    return Losses(len(pages), int(cut.sum()), 0 if unknown is None else int((labels == unknown).sum()), longest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """The documents with ground truths of plain JSON. Checked where they are read: a generator leaves no process."""
+
+    documents: Sequence[Document]
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __getitem__(self, index: int) -> Document:
+        document = self.documents[index]
+        return replace(document, ground_truth=plain(document.ground_truth, _place(document, self.where)))
+
+
+def _place(document: Document, where: str) -> str:
+    return ", ".join(part for part in (where, document.source or f"document {document.id}") if part)
+
+
+def _fetch(documents: _Plain, jobs: int) -> list[Document]:
     if jobs == 1:
         return [documents[i] for i in range(len(documents))]
     # Forked, so that a plugin's functions need not be picklable.
@@ -73,10 +111,11 @@ def _fetch(documents: Sequence[Document], jobs: int) -> list[Document]:
     return [document for part in parts for document in part]
 
 
-_shared: Sequence[Document] = ()
+_shared: _Plain | None = None
 
 
 def _part(edges: tuple[int, int]) -> list[Document]:
+    assert _shared is not None
     return [_shared[i] for i in range(*edges)]
 
 

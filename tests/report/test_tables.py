@@ -162,6 +162,25 @@ def test_a_reference_in_several_settings_is_one_record(make_record: Make) -> Non
     ]
 
 
+def test_a_ceiling_below_1_is_said_above_the_numbers(make_record: Make) -> None:
+    record = make_record("small", "synthdog-mini")
+    assert record.metrics is not None
+    lost = {"ted_ceiling": 0.8123, "truncated_documents": 3, "unknown_characters": 57}
+    below = record.model_copy(update={"metrics": record.metrics.model_copy(update=lost)})
+    text = markdown(2, [below])
+    sentence = "a perfect reader scores 0.812 here: 3 of 100 documents are longer than the model writes, 57 characters"
+    assert text.count(sentence) == 1
+    assert text.index(sentence) < text.index("| strategy")
+    assert "perfect reader" not in markdown(2, [record])
+    whole = record.metrics.model_copy(update={**lost, "ted_ceiling": 1.0})
+    assert "perfect reader" not in markdown(2, [record.model_copy(update={"metrics": whole})])
+    assert csv_text_of([below])["ted_ceiling"] == "0.8123"
+
+
+def csv_text_of(records: list[Record]) -> dict[str, str]:
+    return next(csv.DictReader(io.StringIO(all_records_csv(records))))
+
+
 def test_a_table_without_records_says_so(make_record: Make) -> None:
     only = [make_record("small", "receipts-mini")]
     assert "No records of a data set that stands for SynthDog-EN." in markdown(2, only)

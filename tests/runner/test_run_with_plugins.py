@@ -156,6 +156,58 @@ def donutbench_register_datasets():
         assert teacher.metrics is not None
         assert teacher.metrics.cka == pytest.approx(1.0)
 
+    def test_what_a_perfect_reader_loses_is_said_and_kept(
+        self, plugin: Plugin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = """
+from dataclasses import replace
+from benchmark import Dataset, hookimpl
+from donutbench_datasets import receipts_mini
+
+@hookimpl
+def donutbench_register_datasets():
+    (receipts,) = receipts_mini.donutbench_register_datasets()
+    def bills(scale, split, seed, count):
+        truth = {"total": {"total_price": "12 \\u20ac"}, "menu": ("tea", "a" * 300)[: 1 + (split == "test")]}
+        documents = receipts.open(scale, split, seed, min(count or 4, 4))
+        return [replace(document, ground_truth=truth, glyphs=()) for document in documents]
+    yield Dataset("bills", "in euros", "extraction", receipts.keys, bills)
+"""
+        run_config = config(tmp_path / "out", datasets=("bills",), seeds=(0, 1), plugins=(plugin(text),))
+        first, second = run(run_config)
+        assert (first.status, first.error) == ("ok", None)
+        assert first.metrics is not None
+        assert first.metrics.ted_ceiling is not None
+        assert 0 < first.metrics.ted_ceiling < 0.9
+        assert (first.metrics.truncated_documents, first.metrics.unknown_characters) == (4, 4)
+        assert second.metrics is not None
+        assert second.metrics.ted_ceiling == first.metrics.ted_ceiling
+        sentence = f"a perfect reader scores {first.metrics.ted_ceiling:.3f} here: 4 of 4 documents are longer than"
+        err = capsys.readouterr().err
+        assert err.count(f"bills: {sentence} 192 tokens, 4 characters are unknown to the model\n") == 1
+        assert err.count("bills: in training 4 characters are unknown to the model\n") == 1
+        assert f"{sentence} the model writes" in leaderboard_markdown(read_records(run_config.output))
+
+    def test_a_test_document_that_is_no_json_is_refused_before_training(self, plugin: Plugin, tmp_path: Path) -> None:
+        text = """
+from dataclasses import replace
+from benchmark import Dataset, hookimpl
+from donutbench_datasets import receipts_mini
+
+@hookimpl
+def donutbench_register_datasets():
+    (receipts,) = receipts_mini.donutbench_register_datasets()
+    def bills(scale, split, seed, count):
+        truth = {"total": {1.5}} if split == "test" else {"total": "1.50"}
+        return [replace(d, ground_truth=truth, glyphs=()) for d in receipts.open(scale, split, seed, 2)]
+    yield Dataset("bills", "in sets", "extraction", receipts.keys, bills)
+"""
+        bills = config(tmp_path / "out", strategies=("dense-finetune",), datasets=("bills",), plugins=(plugin(text),))
+        (record,) = run(bills)
+        where = "data set bills, test, document test-0-000000"
+        assert (record.error or "").startswith(f"UserError: {where}: total is of type set")
+        assert not (bills.output / "checkpoints").exists()
+
     def test_a_split_without_documents_is_told(self, plugin: Plugin, tmp_path: Path) -> None:
         text = """
 from benchmark import Dataset, hookimpl
