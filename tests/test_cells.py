@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
-from benchmark import CrossEntropy, FixedMask, LogitDistillation, Strategy, UserError, magnitude_pruned, reference
-from benchmark.cells import Cell, describe, key_of, with_options
-from benchmark.plugin_manager import load_plugins
-from benchmark.scales import TINY
-from benchmark.types import Dataset
+from benchmark import (
+    CrossEntropy,
+    FixedMask,
+    LogitDistillation,
+    Strategy,
+    UserError,
+    cells,
+    magnitude_pruned,
+    reference,
+)
+from benchmark.cells import Cell, Options, describe, key_of, with_options
+from benchmark.scales import TINY, Scale
+from benchmark.types import Dataset, Document, Split
 
 Change = Callable[[Cell], Cell]
 
-PLUGIN = """
-from benchmark import Strategy, hookimpl
 
-def mine(references, scale, seed):
-    return references.load("{reference}")
-
-@hookimpl
-def donutbench_register_strategies():
-    yield Strategy(name="mine", summary="a plain function", start=mine)
-"""
+def blank(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+    return []
 
 
 def strategy(**changes: Any) -> Strategy:
@@ -65,10 +67,14 @@ MATTERS: dict[str, Change] = {
     "objective": with_strategy(objective=CrossEntropy()),
     "temperature": with_strategy(objective=LogitDistillation(temperature=3.0)),
     "alpha": with_strategy(objective=LogitDistillation(alpha=0.4)),
+    "rate": with_strategy(rate=0.5),
+    "no upstream": with_strategy(upstream=False),
     "no constraint": with_strategy(constraint=None),
     "nothing trained": with_strategy(objective=None, constraint=None),
     "dataset": with_dataset(name="other"),
     "version of the data set": with_dataset(version="2"),
+    "keys of the data set": with_dataset(keys=("total",)),
+    "what opens the data set": with_dataset(open=blank),
     "name of the scale": with_scale(name="other"),
     "page": with_scale(height=128),
     "tokens": with_scale(max_tokens=200),
@@ -77,6 +83,9 @@ MATTERS: dict[str, Change] = {
     "documents": with_scale(quick=replace(TINY.quick, task_documents=99)),
     "budget": lambda cell: replace(cell, budget="full"),
     "seed": lambda cell: replace(cell, seed=1),
+    "limit": lambda cell: replace(cell, limit=24),
+    "another limit": lambda cell: replace(cell, limit=25),
+    "device": lambda cell: replace(cell, device="cuda"),
 }
 IS_ONLY_PRINTED: dict[str, Change] = {
     "summary": with_strategy(summary="other words"),
@@ -84,56 +93,73 @@ IS_ONLY_PRINTED: dict[str, Change] = {
     "reference row": with_strategy(reference=True),
     "summary of the data set": with_dataset(summary="other words"),
     "stands for": with_dataset(stands_for=None),
+    "another budget than its own": with_scale(full=replace(TINY.full, batch=16)),
+    "summary of the scale": with_scale(summary="other words"),
 }
+
+
+def key(cell: Cell, plugins: object = (), zoo: str = "zoo", before: str | None = None) -> str:
+    return key_of(cell, plugins, zoo, before)
 
 
 class TestKey:
     @pytest.mark.parametrize("change", MATTERS)
     def test_it_changes_with(self, change: str, cell: Cell) -> None:
-        assert key_of(MATTERS[change](cell), "zoo", None) != key_of(cell, "zoo", None)
+        assert key(MATTERS[change](cell)) != key(cell)
 
     def test_all_changes_give_different_keys(self, cell: Cell) -> None:
-        assert len({key_of(change(cell), "zoo", None) for change in MATTERS.values()}) == len(MATTERS)
+        assert len({key(change(cell)) for change in MATTERS.values()}) == len(MATTERS)
 
     @pytest.mark.parametrize("change", IS_ONLY_PRINTED)
     def test_it_does_not_change_with(self, change: str, cell: Cell) -> None:
-        assert key_of(IS_ONLY_PRINTED[change](cell), "zoo", None) == key_of(cell, "zoo", None)
+        assert key(IS_ONLY_PRINTED[change](cell)) == key(cell)
 
-    def test_it_changes_with_the_zoo_and_the_limit(self, cell: Cell) -> None:
-        others = {key_of(cell, "other", None), key_of(cell, "zoo", 24), key_of(cell, "zoo", 25)}
-        assert len(others | {key_of(cell, "zoo", None)}) == 4
+    def test_it_changes_with_the_zoo_the_plugins_and_the_cell_before(self, cell: Cell) -> None:
+        others = {key(cell, zoo="other"), key(cell, before="k"), key(cell, plugins=["a", "b"])}
+        assert len(others | {key(cell)}) == 4
+
+    @pytest.mark.parametrize("package", ["torch", "transformers"])
+    def test_it_changes_with_the_version_of(self, package: str, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = key(cell)
+        monkeypatch.setattr(cells, "version", lambda name: "0" if name == package else version(name))
+        assert key(cell) != before
+
+    def test_it_changes_with_the_protocol(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = key(cell)
+        monkeypatch.setattr(cells, "PROTOCOL", cells.PROTOCOL + 1)
+        assert key(cell) != before
 
     def test_it_is_that_of_another_process(self, cell: Cell) -> None:
         """Equal parts made anew have the same key: nothing in it depends on where things lie in memory."""
         again = replace(cell, strategy=strategy(), scale=replace(TINY))
-        assert key_of(again, "zoo", None) == key_of(cell, "zoo", None)
+        assert key(again) == key(cell)
 
-    def test_a_plain_function_has_the_same_key_in_every_run(self, cell: Cell, tmp_path: Path) -> None:
-        assert plugin_key(cell, tmp_path, "teacher") == plugin_key(cell, tmp_path, "teacher")
-
-    def test_a_function_that_was_edited_has_another_key(self, cell: Cell, tmp_path: Path) -> None:
-        assert plugin_key(cell, tmp_path, "teacher") != plugin_key(cell, tmp_path, "none")
-
-
-def plugin_key(cell: Cell, folder: Path, name: str) -> str:
-    """The key of a cell whose strategy is a plain function in a file, loaded anew."""
-    path = folder / "mine.py"
-    path.write_text(PLUGIN.format(reference=name))
-    mine = load_plugins([path]).strategies["mine"].item
-    return key_of(replace(cell, strategy=mine), "zoo", None)
+    def test_a_part_without_an_identity_is_named(self, cell: Cell) -> None:
+        counting = replace(cell, strategy=strategy(start=(number for number in range(3))))
+        with pytest.raises(UserError, match=r"strategy 'hole': start is a builtins\.generator"):
+            key(counting)
 
 
 def test_a_cell_has_the_name_of_its_files(cell: Cell) -> None:
     assert cell.name == "hole__receipts-mini__tiny__quick__seed0"
     assert cell.title == "hole on receipts-mini, seed 0"
+    other = replace(cell, options=(("target", "0.1"),), limit=3, device="cuda")
+    assert other.name == "hole__receipts-mini__tiny__quick__target=0.1__limit3__cuda__seed0"
+    assert other.title == "hole target=0.1 on receipts-mini, seed 0"
 
 
 def test_a_part_is_described_by_its_text_or_name() -> None:
-    def my_start() -> None: ...
+    def my_start(*_: object) -> None: ...
 
     assert describe(my_start) == "my_start"
     assert describe(reference("small")) == "small"
     assert describe(FixedMask()) == "fixed mask"
+    assert describe(partial(my_start, 3)) == "my_start"
+    assert describe(Plain()) == "Plain", "and not where it lies in memory"
+
+
+class Plain:
+    """A part without a text."""
 
 
 @dataclass(frozen=True)
@@ -149,12 +175,18 @@ class Stranger:
         raise NotImplementedError
 
 
+def changed(given: Strategy, **options: str) -> tuple[Strategy, Options]:
+    (pair,) = with_options([given], options)
+    return pair
+
+
 class TestOptions:
     def test_an_option_goes_to_each_part_that_has_it(self) -> None:
-        hole, dense = with_options(
+        (hole, of_hole), (dense, of_dense) = with_options(
             [strategy(), strategy(name="dense", start=reference("teacher"), constraint=None)],
             {"target": "half", "temperature": "4"},
         )
+        assert (of_hole, of_dense) == ((("target", "half"), ("temperature", "4.0")), (("temperature", "4.0"),))
         assert hole.start == magnitude_pruned("half")
         assert hole.objective == dense.objective == LogitDistillation(temperature=4.0)
         assert hole.constraint == FixedMask()
@@ -167,15 +199,27 @@ class TestOptions:
         assert given == strategy()
 
     def test_no_options_change_nothing(self) -> None:
-        assert with_options([strategy()], {}) == [strategy()]
+        assert with_options([strategy()], {}) == [(strategy(), ())]
+
+    def test_the_value_that_it_has_is_no_change(self) -> None:
+        assert changed(strategy(), target="paper-table", temperature="2") == (strategy(), ())
+        assert changed(strategy(), temperature="3")[1] == changed(strategy(), temperature="3.00")[1]
+
+    def test_what_trains_has_a_rate(self) -> None:
+        assert changed(strategy(), rate="0.25") == (strategy(rate=0.25), (("rate", "0.25"),))
+        untrained = strategy(objective=None, constraint=None)
+        pairs = with_options([untrained, strategy()], {"rate": "0.25"})
+        assert pairs[0] == (untrained, ())
+        with pytest.raises(UserError, match="unknown option 'rate'"):
+            changed(untrained, rate="0.25")
 
     def test_a_value_gets_the_type_of_the_option(self) -> None:
-        (mine,) = with_options([strategy(start=Stranger())], {"rounds": "7", "share": "0.25", "mode": "b"})
+        mine, _ = changed(strategy(start=Stranger()), rounds="7", share="0.25", mode="b")
         assert repr(mine.start) == repr(Stranger(rounds=7, share=0.25, mode="b"))
 
     @pytest.mark.parametrize(("text", "value"), [("false", False), ("true", True)])
     def test_a_switch_can_be_turned_off(self, text: str, value: bool) -> None:
-        (mine,) = with_options([strategy(start=Stranger())], {"warm": text})
+        mine, _ = changed(strategy(start=Stranger()), warm=text)
         assert repr(mine.start) == repr(Stranger(warm=value))
 
     @pytest.mark.parametrize(
@@ -183,7 +227,7 @@ class TestOptions:
         [
             ({"targt": "half"}, "unknown option 'targt': did you mean target?"),
             ({"temprature": "2"}, "unknown option 'temprature': did you mean temperature"),
-            ({"xyz": "2"}, "unknown option 'xyz': there is alpha, of, score, target, temperature"),
+            ({"xyz": "2"}, "unknown option 'xyz': there is alpha, of, rate, score, target, temperature"),
             ({"target": "halv"}, "'halv'"),
             ({"temperature": "hot"}, "--set temperature=hot: expected a float"),
         ],
@@ -195,7 +239,8 @@ class TestOptions:
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
-        "options", [{"score": "magnitud"}, {"temperature": "0"}, {"temperature": "nan"}, {"alpha": "7"}]
+        "options",
+        [{"score": "magnitud"}, {"temperature": "0"}, {"temperature": "nan"}, {"alpha": "7"}, {"rate": "0"}],
     )
     def test_a_value_without_sense_is_told(self, options: dict[str, str]) -> None:
         with pytest.raises(UserError, match=next(iter(options.values()))):

@@ -19,7 +19,7 @@ from benchmark.pretrain import Recipe, pretrain, recipes
 from benchmark.scales import TINY, Scale
 from benchmark.training.aids import CellReader, guided_attention, places_of
 from benchmark.training.journal import Journal
-from benchmark.types import Dataset
+from benchmark.types import Dataset, Document, Split
 from benchmark.zoo import Zoo
 
 QUICK = replace(TINY, validation_documents=2, test_documents=2, max_tokens=192)
@@ -99,10 +99,30 @@ def test_a_strategy_reads_on_after_a_kill_and_is_stored_without_its_zeros(
     counts = count_parameters(load_checkpoint(made).model)
     assert counts.density == pytest.approx(37 / 141, abs=1e-3)
     assert not (made / WEIGHTS).exists()
-    found = Zoo(tmp_path / "zoo", scale).upstream_model("prune-distill", recipe["identity"])
-    assert found is not None
-    assert fingerprint(found[0]) == fingerprint(load_checkpoint(made).model)
-    assert Zoo(tmp_path / "zoo", scale).upstream_model("prune-distill", "another") is None
+    assert recipe["start_documents"] == 40
+    zoo = Zoo(tmp_path / "zoo", scale)
+    assert zoo.upstream_recipe("prune-distill", recipe["parts"]) == recipe
+    assert zoo.upstream_recipe("prune-distill", {**recipe["parts"], "constraint": None}) is None
+    assert fingerprint(zoo.load_upstream("prune-distill")) == fingerprint(load_checkpoint(made).model)
+
+
+def test_test_documents_are_never_read(datasets: list[Dataset], short: None, tmp_path: Path) -> None:
+    """What is chosen while a zoo is made would otherwise be chosen on what its rows are compared by."""
+    splits: set[str] = set()
+
+    def watched(dataset: Dataset) -> Dataset:
+        def opened(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+            splits.add(split)
+            return dataset.open(scale, split, seed, count)
+
+        return replace(dataset, open=opened)
+
+    strategies = [entry.item for entry in load_plugins().strategies.values()]
+    scale = replace(QUICK, full=replace(TINY.full, reading_documents=8, batch=4, evaluations=1))
+    places = scale, [watched(dataset) for dataset in datasets], strategies, tmp_path / "zoo", tmp_path / "work"
+    pretrain(*places, ["teacher"])
+    pretrain(*places, ["receipts-mini/teacher", "upstream/prune-finetune"])
+    assert splits == {"train", "validation"}
 
 
 def test_what_is_as_large_as_the_teacher_is_not_stored(datasets: list[Dataset], short: None, tmp_path: Path) -> None:

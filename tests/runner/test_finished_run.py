@@ -91,7 +91,7 @@ class TestFinished:
 
     def test_training_kept_the_mask_and_changed_the_rest(self, whole: RunConfig, finished: Records) -> None:
         zoo = open_zoo(TINY)
-        references = DatasetReferences(zoo, zoo.folder / "teacher", 0)
+        references = DatasetReferences(zoo, zoo.folder / "teacher", 0, 0)
         start = magnitude_pruned()(references, TINY, 0)
         removed = sum(int(zeros.sum()) for zeros in gone(start).values())
         assert removed == round(sparsity_of("paper-table") * count_parameters(start).nonembedding)

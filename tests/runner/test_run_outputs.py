@@ -50,10 +50,10 @@ class TestOutput:
         assert [path for path in (tmp_path / "out").rglob("*") if ".part" in path.name] == []
 
     def test_a_broken_record_is_named(self, tmp_path: Path) -> None:
-        path = record_path(tmp_path, "teacher__receipts-mini__tiny__quick__seed0")
+        path = record_path(tmp_path, "teacher__receipts-mini__tiny__quick__limit4__seed0")
         path.parent.mkdir()
         path.write_text("{")
-        with pytest.raises(UserError, match=r"receipts-mini__tiny__quick__seed0\.json: not a record"):
+        with pytest.raises(UserError, match=r"receipts-mini__tiny__quick__limit4__seed0\.json: not a record"):
             run(config(tmp_path))
 
     def test_a_broken_checkpoint_is_made_again(self, whole: RunConfig, finished: Records, tmp_path: Path) -> None:

@@ -32,13 +32,15 @@ class TestUpstreamOfTheZoo:
         zoo = open_zoo(TINY)
         for name, entry in load_plugins().strategies.items():
             if (zoo.folder / "upstream" / name).is_dir():
-                found = zoo.upstream_model(name, identity_of(entry.item))
-                assert found is not None, f"{name} has changed since its upstream model was made"
-                model, recipe = found
-                start = entry.item.start(DatasetReferences(zoo, zoo.folder / "teacher", 0), TINY, 0)
+                recipe = zoo.upstream_recipe(name, identity_of(entry.item))
+                assert recipe is not None, f"{name} has changed since its upstream model was made"
+                teacher = zoo.folder / "teacher"
+                references = DatasetReferences(zoo, teacher, zoo.documents(teacher), 0)
+                start = entry.item.start(references, TINY, 0)
                 assert isinstance(start, Donut)
                 assert recipe["start_hash"] == fingerprint(start)
-                assert zeros_of(model) >= zeros_of(start)
+                assert recipe["start_documents"] == references.documents
+                assert zeros_of(zoo.load_upstream(name)) >= zeros_of(start)
 
     def test_the_corpus_of_none_is_the_smaller_one(self, tmp_path: Path) -> None:
         (record,) = run(config(tmp_path, strategies=("none",), datasets=("synthdog-mini",)))
