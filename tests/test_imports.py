@@ -17,7 +17,7 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 
 # What stands on a line may import the same line and those above it. A new module needs a place here.
 LAYERS = (
-    ("errors", "scales", "types"),
+    ("errors", "page", "scales", "types"),
     ("hookspecs", "metrics", "results"),
     ("devices", "generate", "measure", "models", "parts", "plugin_manager", "predict", "progress", "training"),
     ("cells", "representations", "zoo"),
@@ -29,7 +29,7 @@ LAYERS = (
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 # They are read where nothing is trained: rescoring and reporting need no torch.
-WITHOUT_TORCH = ("types", "scales", "hookspecs", "plugin_manager", "metrics", "results", "report", "cli")
+WITHOUT_TORCH = ("types", "page", "scales", "hookspecs", "plugin_manager", "metrics", "results", "report", "cli")
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

@@ -13,6 +13,7 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.processor import encode, fit_page, to_text
+from benchmark.page import to_page
 from benchmark.types import Document, Json
 
 
@@ -44,11 +45,11 @@ class Pages:
 
 
 def load_pages(documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1) -> Pages:
-    """Render or read all documents. `UserError` if there are none."""
+    """Render or read all documents. `UserError` if there are none, or names one whose page is none."""
     if not len(documents):
         raise UserError("this split holds no documents")
     loaded = _fetch(documents, jobs)
-    sizes = [fit_page(processor, document.page) for document in loaded]
+    sizes = [fit_page(processor, to_page(document.page, f"document {document.id}")) for document in loaded]
     if len({page.ndim for page in sizes}) > 1:
         sizes = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in sizes]
     labels = encode(processor, [to_text(document.ground_truth) for document in loaded], longest)
