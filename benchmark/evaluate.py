@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from transformers import DonutProcessor
 
 from benchmark.devices import find_device, place
@@ -22,13 +21,14 @@ from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.processor import fit_page, prompt_of, to_json
+from benchmark.page import read_page
 from benchmark.predict import decode, perfect
 from benchmark.representations import Representations, represent
 from benchmark.results import Metrics, Prediction
 from benchmark.scales import Scale
 from benchmark.training.pages import Pages, load_pages, losses
 from benchmark.truth import Losses, ceiling_sentence, plain
-from benchmark.types import Dataset, Json, Page
+from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
 _FEWEST_FOR_CKA = 4  # the debiased form takes no fewer documents
@@ -97,9 +97,8 @@ class Judge:
         return sentence and f"{self.dataset.name}: {sentence}"
 
     def _represent(self, model: Donut) -> Representations:
-        tokenizer = self.processor.tokenizer
-        prompt = tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
-        return represent(model, self.test, prompt, tokenizer.pad_token_id)
+        prompt = self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
+        return represent(model, self.processor, self.test, prompt)
 
     def _likeness(self, model: Donut) -> dict[str, Any]:
         if self._teacher is None:
@@ -167,7 +166,7 @@ def predict_images(
     checkpoint: str, images: Sequence[Path], device: str = "auto", dataset: str | None = None
 ) -> list[dict[str, Json]]:
     """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
-    pages = [read_image(path) for path in images]
+    pages = [read_page(path) for path in images]
     loaded = load_checkpoint(checkpoint)
     model = place(loaded.model, find_device(device))
     start = _prompt(loaded.processor, dataset)
@@ -178,16 +177,6 @@ def predict_images(
         (text,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
         results.append({"image": str(path), "prediction": to_json(loaded.processor, text)})
     return results
-
-
-def read_image(path: Path) -> Page:
-    """Any image file as RGB, turned as its EXIF says."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read the image {path}: {error}") from error
 
 
 def _tensor(pages: NDArray[np.uint8]) -> Any:

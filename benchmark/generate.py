@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from benchmark.errors import UserError
+from benchmark.page import to_page
 from benchmark.scales import Scale
 from benchmark.truth import plain
 from benchmark.types import SPLITS, Dataset, Document
@@ -43,7 +44,7 @@ def _write_split(folder: Path, documents: Sequence[Document]) -> None:
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for index, document in enumerate(documents):
             name = f"{index:06d}.png"
-            Image.fromarray(document.page).save(folder / name)
+            Image.fromarray(to_page(document.page, f"document {document.id}")).save(folder / name)
             truth = json.dumps(
                 {"gt_parse": plain(document.ground_truth, f"document {document.id}")}, ensure_ascii=False
             )

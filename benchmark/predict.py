@@ -42,7 +42,7 @@ def decode(
         return [
             _until_end(row, processor)
             for part in torch.split(pages, batch)
-            for row in _write(model, to_pixels(part.to(model.device)), start, end, longest).tolist()
+            for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]
 
 

@@ -129,8 +129,8 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
     loss = AidedReading(
         scale=scale,
+        processor=processor,
         prompt=prompt,
-        pad=processor.tokenizer.pad_token_id,
         steps=recipe.steps,
         encoder_share=recipe.encoder_share,
         aided_share=recipe.aided_share,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
 from benchmark.models.processor import decoder_inputs, to_pixels
@@ -32,7 +33,7 @@ class Representations:
 
 
 @torch.inference_mode()
-def represent(model: Donut, pages: Pages, prompt: int, pad: int, batch: int = 25) -> Representations:
+def represent(model: Donut, processor: DonutProcessor, pages: Pages, prompt: int, batch: int = 25) -> Representations:
     """Mean over cells, and over the tokens of the ground truth under teacher forcing, of every stage and layer.
 
     Stages are hooked before downsampling, decoder layers before the final norm.
@@ -60,8 +61,8 @@ def represent(model: Donut, pages: Pages, prompt: int, pad: int, batch: int = 25
                 labels = labels.to(model.device)
                 weights = (labels != -100).unsqueeze(-1).float()
                 model(
-                    pixel_values=to_pixels(part.to(model.device)),
-                    decoder_input_ids=decoder_inputs(labels, prompt, pad),
+                    pixel_values=to_pixels(processor, part.to(model.device)),
+                    decoder_input_ids=decoder_inputs(labels, prompt, processor.tokenizer.pad_token_id),
                     use_cache=False,
                 )
     finally:

@@ -17,13 +17,14 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 
 # What stands on a line may import the same line and those above it. A new module needs a place here.
 LAYERS = (
-    ("errors", "scales", "truth", "types"),
-    ("hookspecs", "metrics", "migrations", "results"),
+    ("errors", "page", "scales", "truth", "types"),
+    ("hookspecs", "identity", "metrics", "migrations", "results", "trials"),
     ("devices", "generate", "measure", "models", "parts", "plugin_manager", "predict", "progress", "training"),
     ("cells", "representations", "zoo"),
     ("evaluate",),
     ("workshop",),
     ("runner", "pretrain", "upstream"),
+    ("rates",),
     ("report",),
     ("cli", "__main__"),
 )
@@ -31,6 +32,7 @@ LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 # They are read where nothing is trained: rescoring and reporting need no torch.
 WITHOUT_TORCH = (
     "truth",
+    "page",
     "types",
     "scales",
     "hookspecs",
@@ -38,6 +40,8 @@ WITHOUT_TORCH = (
     "metrics",
     "migrations",
     "results",
+    "trials",
+    "identity",
     "report",
     "cli",
 )

@@ -200,7 +200,9 @@ class TestFixedMask:
         inputs = decoder_inputs(labels, prompt, processor.tokenizer.pad_token_id)
 
         def train() -> None:
-            output = model(pixel_values=to_pixels(pages.pages[:2]), decoder_input_ids=inputs, use_cache=False)
+            output = model(
+                pixel_values=to_pixels(processor, pages.pages[:2]), decoder_input_ids=inputs, use_cache=False
+            )
             loss = CrossEntropy()(Outputs(output.logits), None, labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

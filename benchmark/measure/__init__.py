@@ -34,7 +34,7 @@ def measure(
     tokens = min(FIXED_TOKENS, longest - 1)
     page = pages.pages[:1]
     counts = count_parameters(model)
-    pixels = to_pixels(page.to(model.device))
+    pixels = to_pixels(processor, page.to(model.device))
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
     fixed, natural = measure_latency(model, processor, pages.pages, prompt, longest, tokens, repeats)
     peak = peak_memory_bytes(model, lambda: read_fixed(model, processor, page, prompt, tokens))

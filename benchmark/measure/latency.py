@@ -92,4 +92,4 @@ def read_fixed(model: Donut, processor: DonutProcessor, page: torch.Tensor, prom
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
     write = greedy if supports(model) else generate
     with quiet(model):
-        return write(model, to_pixels(page.to(model.device)), start, _NEVER, tokens + 1)
+        return write(model, to_pixels(processor, page.to(model.device)), start, _NEVER, tokens + 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import DonutImageProcessorPil, DonutProcessor, PreTrainedTokenizerFast
 
@@ -15,6 +16,8 @@ from benchmark.types import Dataset, Json, Page
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<sep/>")
 _CHARACTERS = "".join(chr(code) for code in range(32, 127))
+_LARGEST_DETOUR = 2**28
+"""Pixels of the enlarged page over which Donut's processor makes a small one; a longer page goes the direct way."""
 
 
 def build_processor(scale: Scale, datasets: Iterable[Dataset]) -> DonutProcessor:
@@ -90,17 +93,58 @@ def decoder_inputs(labels: torch.Tensor, prompt: int, pad: int) -> torch.Tensor:
     return inputs.masked_fill(inputs == -100, pad)
 
 
-def to_pixels(pages: torch.Tensor) -> torch.Tensor:
-    """uint8 (documents, height, width[, 3]) -> float (documents, 3, height, width) in -1..1, as the processor does."""
+def to_pixels(processor: DonutProcessor, pages: torch.Tensor) -> torch.Tensor:
+    """uint8 (documents, height, width[, 3]) -> float (documents, 3, height, width), rescaled and normalised as the
+    processor does: for mean and standard deviation 0.5 between -1 and 1.
+    """
     pixels = pages.unsqueeze(1).expand(-1, 3, -1, -1) if pages.ndim == 3 else pages.permute(0, 3, 1, 2)
-    return pixels.float().div_(127.5).sub_(1.0) if pixels.is_contiguous() else pixels.float() / 127.5 - 1.0
+    scale, shift = (torch.tensor(side, device=pages.device)[:, None, None] for side in _scale_and_shift(processor))
+    return torch.addcmul(shift, pixels.float(), scale)
+
+
+def _scale_and_shift(processor: DonutProcessor) -> tuple[list[float], list[float]]:
+    """(value * rescale - mean) / std of each channel as value * scale + shift."""
+    images: Any = processor.image_processor
+    factor = images.rescale_factor if images.do_rescale else 1.0
+    mean = np.broadcast_to(images.image_mean if images.do_normalize else 0.0, 3)
+    std = np.broadcast_to(images.image_std if images.do_normalize else 1.0, 3)
+    return (factor / std).tolist(), (-mean / std).tolist()
 
 
 def fit_page(processor: DonutProcessor, page: Page) -> Page:
-    """The page at the model's size, by Donut's own resizing and padding; a page of that size stays as it is."""
-    size = processor.image_processor.size
-    if page.shape[:2] == (size["height"], size["width"]):
+    """The page at the model's size, by Donut's own resizing and padding; a page of that size stays as it is.
+
+    However long the page, its resized short side is at least a pixel, which Donut's own is not.
+    """
+    images: Any = processor.image_processor
+    if page.shape[:2] == (images.size["height"], images.size["width"]) and not images.do_center_crop:
         return page
     colour = np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page
-    fitted: Any = processor.image_processor(colour, do_rescale=False, do_normalize=False, return_tensors="np")
+    options: dict[str, Any] = {}
+    if (size := _size_of_a_long_page(images, *page.shape[:2])) is not None:
+        colour = np.asarray(Image.fromarray(colour).resize(size[::-1], images.resample))
+        options = {"do_resize": False, "do_thumbnail": False}
+    # A page of 1 or 3 rows looks as if they were its channels.
+    options |= {"do_rescale": False, "do_normalize": False, "input_data_format": "channels_last"}
+    fitted: Any = images(colour, return_tensors="np", **options)
     return np.ascontiguousarray(fitted["pixel_values"][0].transpose(1, 2, 0)).astype(np.uint8)
+
+
+def _size_of_a_long_page(images: Any, height: int, width: int) -> tuple[int, int] | None:
+    """(height, width) to which a page shrinks that Donut would leave without a short side; None for other pages.
+
+    Donut enlarges (or shrinks) a page until its short side is that of the model, and then shrinks it to fit.
+    """
+    if not images.do_thumbnail:
+        return None
+    tall, wide = images.size["height"], images.size["width"]
+    # Pages are turned, if at all, to lie along the long side of the model.
+    turned = images.do_align_long_axis and (tall > wide) != (height > width) and tall != wide
+    room = (wide if turned else tall) if height > width else (tall if turned else wide)
+    short, long = min(height, width), max(height, width)
+    detour = min(tall, wide) if images.do_resize else short
+    enlarged = detour * long // short
+    if detour * min(room, enlarged) >= enlarged and detour * enlarged <= _LARGEST_DETOUR:
+        return None
+    fitted = room, max(1, short * room // long)
+    return fitted if height > width else fitted[::-1]

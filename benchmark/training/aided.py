@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
 from benchmark.models.processor import decoder_inputs, to_pixels
@@ -24,8 +25,8 @@ class AidedReading:
     """
 
     scale: Scale
+    processor: DonutProcessor
     prompt: int
-    pad: int
     steps: int
     encoder_share: float
     aided_share: float
@@ -36,13 +37,13 @@ class AidedReading:
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         pages, points = self._shifted(batch["pages"], batch["points"], round(done * self.steps))
         places = places_of(points, self.scale)
-        cells = model.encoder(pixel_values=to_pixels(pages)).last_hidden_state
+        cells = model.encoder(pixel_values=to_pixels(self.processor, pages)).last_hidden_state
         reader = cast(CellReader, model.cell_reader)
         if done < self.encoder_share:
             return reader.loss(cells, batch["labels"], places)
         aid = max(0.0, 1 - (done - self.encoder_share) / (self.aided_share - self.encoder_share))
         output = model.decoder(
-            input_ids=decoder_inputs(batch["labels"], self.prompt, self.pad),
+            input_ids=decoder_inputs(batch["labels"], self.prompt, self.processor.tokenizer.pad_token_id),
             encoder_hidden_states=cells,
             use_cache=False,
             output_attentions=aid > 0,

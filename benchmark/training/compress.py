@@ -74,7 +74,7 @@ class Course:
         """What the model computes with the ground truth so far before it."""
         labels = batch["labels"].to(model.device)
         output = model(
-            pixel_values=to_pixels(batch["pages"].to(model.device)),
+            pixel_values=to_pixels(self.processor, batch["pages"].to(model.device)),
             decoder_input_ids=decoder_inputs(labels, self.prompt, self.processor.tokenizer.pad_token_id),
             use_cache=False,
             output_hidden_states=features,

@@ -13,6 +13,7 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.processor import encode, fit_page, to_text
+from benchmark.page import to_page
 from benchmark.truth import Losses, check_keys, plain
 from benchmark.types import Document, Json
 
@@ -49,8 +50,8 @@ def load_pages(
 ) -> Pages:
     """Render or read all documents.
 
-    Raises `UserError` if there are none, or a ground truth is no JSON or has keys that tags cannot carry; `where`, the
-    data set and split, is named then.
+    Raises `UserError` if there are none, a page is none, or a ground truth is no JSON or has keys that tags cannot
+    carry; `where`, the data set and split, is named then.
     """
     if not len(documents):
         raise UserError("this split holds no documents")
@@ -58,7 +59,7 @@ def load_pages(
     spellings: dict[str, str] = {}
     for document in loaded:
         check_keys(document.ground_truth, _place(document, where), spellings)
-    sizes = [fit_page(processor, document.page) for document in loaded]
+    sizes = [fit_page(processor, to_page(document.page, _place(document, where))) for document in loaded]
     if len({page.ndim for page in sizes}) > 1:
         sizes = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in sizes]
     labels = encode(processor, [to_text(document.ground_truth) for document in loaded], longest)

@@ -169,7 +169,7 @@ def decodes(model: Any, processor: DonutProcessor) -> bool:
     start = processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>")
     end = processor.tokenizer.eos_token_id
     model.train(False)
-    rows = generate(model, to_pixels(pages), start, end, 12).tolist()
+    rows = generate(model, to_pixels(processor, pages), start, end, 12).tolist()
     return texts == [processor.tokenizer.decode(row[: length(row, end)]) for row in rows]
 
 
