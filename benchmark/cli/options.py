@@ -17,6 +17,15 @@ DEVICES = ("auto", "cpu", "cuda")
 ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]
 DeviceOption = Annotated[str, typer.Option(help=f"Where models run: {', '.join(DEVICES)}.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Read only the first N test documents.")]
+SmokeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help="Take at most N documents of every split: training and validation are cut too, so this is a smoke test. "
+        "Its results have names and tables of their own.",
+    ),
+]
 PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with hooks.")]
 CheckpointArgument = Annotated[str, typer.Argument(help="A folder or a hub id.")]
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)]

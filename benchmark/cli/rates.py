@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, DeviceOption, LimitOption, PluginOption, ScaleOption
+from benchmark.cli.options import DEVICES, DeviceOption, PluginOption, ScaleOption, SmokeOption
 from benchmark.cli.run import BUDGETS, NamesOption, parse_seeds
 from benchmark.errors import UserError
 from benchmark.plugin_manager import check_known, load_plugins
@@ -27,7 +27,7 @@ def rates(
     output: Annotated[Path, typer.Option(help="Where rates.json and the checkpoints go.")] = Path("reports/local"),
     plugin: PluginOption = None,
     device: DeviceOption = "auto",
-    limit: LimitOption = None,
+    limit: SmokeOption = None,
 ) -> None:
     """Train strategies at several learning rates, and print which is best on the validation split."""
     check_known("scale", scale, SCALES)

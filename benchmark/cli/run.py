@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, DeviceOption, LimitOption, PluginOption, ScaleOption
+from benchmark.cli.options import DEVICES, DeviceOption, PluginOption, ScaleOption, SmokeOption
 from benchmark.errors import UserError
 from benchmark.plugin_manager import check_known, load_plugins
 from benchmark.scales import SCALES
@@ -33,7 +33,7 @@ def run(
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
     device: DeviceOption = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
-    limit: LimitOption = None,
+    limit: SmokeOption = None,
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
     check_known("scale", scale, SCALES)

@@ -188,6 +188,6 @@ def said(path: Path, pages: Pages) -> tuple[Any, ...]:
 
 def logits(path: Path, pages: Pages, dataset: Dataset) -> torch.Tensor:
     loaded = load_checkpoint(path)
-    course = Course(dataset, loaded.processor, pages, pages, loaded.model, TINY.quick)
+    course = Course(dataset, loaded.processor, pages, pages, loaded.model, TINY.quick, len(pages))
     with torch.no_grad():
         return course.outputs_of(loaded.model, {"pages": pages.pages[:2], "labels": pages.labels[:2]}).logits

@@ -1,0 +1,292 @@
+"""What a cell is trained on, how fast, from where and for how long: the stages with a trainer that only takes notes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark import CrossEntropy, Strategy, reference
+from benchmark.cells import Cell
+from benchmark.models.balance import balance
+from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.plugin_manager import load_plugins
+from benchmark.scales import TINY, Scale
+from benchmark.training.compress import Course
+from benchmark.training.journal import Curve
+from benchmark.types import Dataset, Document, Split
+from benchmark.workshop import Workshop
+from benchmark.zoo import DatasetReferences, Zoo, open_zoo
+
+SMALL = replace(
+    TINY,
+    quick=replace(TINY.quick, task_documents=24, reading_documents=40),
+    task_teacher=replace(TINY.task_teacher, task_documents=48),
+    validation_documents=5,
+    test_documents=4,
+)
+
+
+@dataclass
+class Notes:
+    """A trainer that changes one weight and writes down what it was asked for."""
+
+    courses: list[tuple[str, Course, float, int]] = field(default_factory=list)
+
+    def train(
+        self,
+        model: Donut,
+        strategy: Strategy,
+        course: Course,
+        learning_rate: float,
+        validate: Any,
+        seed: int,
+        title: str,
+        folder: Path,
+    ) -> Curve:
+        self.courses.append((strategy.name, course, learning_rate, seed))
+        with torch.no_grad():
+            model.decoder.model.decoder.layers[0].fc1.bias[0] += 1 + torch.rand(())
+        return [(course.steps, 0.5)]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Opens a data set and writes down what was opened."""
+
+    dataset: Dataset
+    opened: ClassVar[list[Split]] = []
+
+    def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+        self.opened.append(split)
+        return self.dataset.open(scale, split, seed, count)
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
+    notes = Notes()
+    Watched.opened.clear()
+    monkeypatch.setattr("benchmark.workshop.train_strategy", notes.train)
+    return notes
+
+
+@pytest.fixture
+def workshop(datasets: dict[str, Dataset], notes: Notes, tmp_path: Path) -> Workshop:
+    return Workshop(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path, torch.device("cpu"))
+
+
+@pytest.fixture
+def receipts(datasets: dict[str, Dataset]) -> Dataset:
+    return replace(datasets["receipts-mini"], open=Watched(datasets["receipts-mini"]))
+
+
+@pytest.fixture
+def bills(datasets: dict[str, Dataset]) -> Dataset:
+    """Receipts under a name that the zoo has no teacher for."""
+    return replace(datasets["receipts-mini"], name="bills")
+
+
+def built_in(name: str, **changes: Any) -> Strategy:
+    return replace(load_plugins().strategies[name].item, **changes)
+
+
+DENSE = Strategy("dense", "the teacher, trained on", reference("teacher"), CrossEntropy())
+
+
+class TestTraining:
+    def test_it_reads_training_pages_of_its_seed_and_validation_of_seed_0(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        workshop.trained(Cell(built_in("prune-finetune"), receipts, SMALL, "quick", seed=3))
+        ((_, course, _, seed),) = notes.courses
+        assert seed == 3
+        assert [name.rsplit("-", 1)[0] for name in course.pages.ids] == ["train-3"] * 24
+        assert [name.rsplit("-", 1)[0] for name in course.validation.ids] == ["validation-0"] * 5
+        assert set(Watched.opened) == {"train", "validation"}, "test is read for scores alone"
+
+    def test_the_rate_multiplies_on_the_task_and_not_upstream(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        slow = replace(DENSE, rate=0.25)
+        trained = workshop.trained(Cell(slow, receipts, SMALL, "quick", seed=0))
+        (upstream, task) = notes.courses
+        assert (upstream[1].dataset.name, task[1].dataset.name) == ("synthdog-mini", "receipts-mini")
+        assert (upstream[2], task[2]) == (TINY.quick.learning_rate, TINY.quick.learning_rate / 4)
+        assert trained.training.learning_rate == task[2]
+        assert trained.training.optimizer == "Muon (weight decay 0.1) and Adam"
+
+    def test_all_that_was_read_is_counted(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
+        training = workshop.trained(Cell(DENSE, receipts, SMALL, "quick", seed=0)).training
+        assert (training.steps, training.documents) == (5 + 3, 40 + 24)
+        assert training.start_documents == 48_000
+        known = workshop.trained(Cell(built_in("small"), receipts, SMALL, "quick", seed=0)).training
+        assert (known.steps, known.documents, known.start_documents) == (3_003, 24_024, 25_600)
+
+    def test_the_controls_of_the_dense_teacher_begin_with_the_tasks_own(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        for name in ("dense-finetune", "dense-distill"):
+            training = workshop.trained(Cell(built_in(name), receipts, SMALL, "quick", seed=0)).training
+            assert (training.documents, training.start_documents, training.upstream_curve) == (24, 48_000, [])
+        none = workshop.trained(Cell(built_in("none"), receipts, SMALL, "quick", seed=0)).training
+        assert none.start_documents == 14_400
+
+    def test_a_small_split_is_seen_again_until_the_budget_is_spent(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        few = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 10))
+        training = workshop.trained(Cell(built_in("none"), few, SMALL, "quick", seed=0)).training
+        assert (training.steps, training.documents) == (3, 24)
+        ((_, course, _, _),) = notes.courses
+        assert (len(course.pages), course.batch, course.steps) == (10, 8, 3)
+
+    def test_a_limit_cuts_every_split(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
+        cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0, limit=3)
+        training = workshop.trained(cell).training
+        ((_, course, _, _),) = notes.courses
+        assert (len(course.pages), len(course.validation), training.steps) == (3, 3, 1)
+        assert len(workshop.judge(cell).test) == 3
+
+    def test_scores_are_those_of_test_pages_and_of_the_tasks_teacher(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        judge = workshop.judge(Cell(built_in("none"), receipts, SMALL, "quick", seed=3))
+        assert [name.rsplit("-", 1)[0] for name in judge.test.ids] == ["test-0"] * 4
+        teacher = load_model(workshop.zoo.folder / "receipts-mini" / "teacher")
+        assert judge.judge(teacher)[0].cka == pytest.approx(1.0)
+
+
+class TestTaskTeacher:
+    """Data that the zoo does not know get a teacher with a budget of its own, whatever that of the rows."""
+
+    @pytest.mark.parametrize("budget", ["quick", "full"])
+    def test_it_is_one_for_all_rows_seeds_and_budgets(
+        self, budget: str, workshop: Workshop, bills: Dataset, notes: Notes
+    ) -> None:
+        hashes = {
+            workshop.begin(Cell(built_in(name), bills, SMALL, budget, seed)).training.start_hash
+            for name in ("teacher", "dense-finetune")
+            for seed in (0, 1)
+        }
+        ((name, course, learning_rate, seed),) = notes.courses
+        assert len(hashes) == 1
+        assert (name, seed, learning_rate) == ("task-teacher", 0, SMALL.task_teacher.learning_rate)
+        assert (len(course.pages), course.steps) == (48, 6)
+
+    def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
+        training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
+        assert (training.documents, training.start_documents) == (0, 48_048)
+
+    def test_it_is_balanced_as_the_zoos_are(self, workshop: Workshop, bills: Dataset) -> None:
+        """Pruning by magnitude reads as importance what is only the freedom of scales."""
+        model = workshop.begin(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).model
+        before = {name: weight.clone() for name, weight in model.named_parameters()}
+        balance(model)
+        for name, weight in model.named_parameters():
+            assert torch.allclose(weight, before[name], atol=1e-5), name
+
+
+class TestSeeds:
+    def test_a_teacher_loaded_twice_is_one_teacher(self, workshop: Workshop) -> None:
+        """The tokens of new data begin untrained, but with the same numbers."""
+        teacher = workshop.zoo.folder / "teacher"
+        references = DatasetReferences(workshop.zoo, teacher, 0, vocabulary=200)
+        state = torch.get_rng_state()
+        one, two = references.load("teacher"), references.load("teacher")
+        assert fingerprint(one) == fingerprint(two)
+        assert torch.equal(torch.get_rng_state(), state)
+        other = fit_vocabulary(load_model(teacher), 200, seed=1)
+        assert fingerprint(other) != fingerprint(one)
+
+    def test_a_start_that_draws_draws_the_same_for_a_seed(self, workshop: Workshop, receipts: Dataset) -> None:
+        def noisy(references: Any, scale: Scale, seed: int) -> Any:
+            model = references.load("teacher")
+            noise = torch.rand(()) + random.random() + float(np.random.rand())
+            with torch.no_grad():
+                model.decoder.model.decoder.layers[0].fc1.weight.add_(noise)
+            return model
+
+        def hash_of(seed: int) -> str:
+            torch.rand(7)  # what went before must not matter
+            return workshop.begin(Cell(replace(DENSE, start=noisy), receipts, SMALL, "quick", seed)).training.start_hash
+
+        assert hash_of(0) == hash_of(0) != hash_of(1)
+
+    def test_a_training_that_draws_draws_the_same_for_a_seed(
+        self, datasets: dict[str, Dataset], receipts: Dataset, notes: Notes, tmp_path: Path
+    ) -> None:
+        def hash_of(seed: int, name: str) -> str:
+            shop = Workshop(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path / name, torch.device("cpu"))
+            torch.rand(len(name))
+            return fingerprint(shop.trained(Cell(built_in("none"), receipts, SMALL, "quick", seed)).model)
+
+        assert hash_of(0, "a") == hash_of(0, "bb") != hash_of(1, "ccc")
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Zoo:
+    """A copy of the zoo that may be changed."""
+    shutil.copytree(open_zoo(TINY).folder, tmp_path / "zoo")
+    return Zoo(tmp_path / "zoo", TINY)
+
+
+class TestZooInTheKey:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "teacher/model.safetensors",
+            "none/model.safetensors",
+            "none/config.json",
+            "tokenizer.json",
+            "receipts-mini/teacher/model.safetensors",
+            "upstream/prune-distill/packed.safetensors",
+        ],
+    )
+    def test_what_a_cell_can_begin_with_counts(self, name: str, zoo: Zoo) -> None:
+        before = zoo.fingerprint("prune-distill", "receipts-mini")
+        with (zoo.folder / name).open("ab") as file:
+            file.write(b" ")
+        assert zoo.fingerprint("prune-distill", "receipts-mini") != before
+
+    def test_what_belongs_to_others_does_not(self, zoo: Zoo) -> None:
+        before = zoo.fingerprint("prune-distill", "receipts-mini")
+        shutil.copytree(zoo.folder / "receipts-mini", zoo.folder / "bills")
+        shutil.rmtree(zoo.folder / "parcels-mini")
+        shutil.rmtree(zoo.folder / "upstream" / "small")
+        assert zoo.fingerprint("prune-distill", "receipts-mini") == before
+
+    def test_documents_are_counted_through_all_that_a_checkpoint_began_with(self, zoo: Zoo) -> None:
+        folders = ("teacher", "none", "small", "receipts-mini/teacher")
+        assert [zoo.documents(zoo.folder / name) for name in folders] == [48_000, 14_400, 25_600, 54_400]
+
+
+class TestKeys:
+    def key(self, workshop: Workshop, strategy: Strategy, dataset: Dataset, **changes: Any) -> str:
+        changed = replace(workshop, **changes, _keys={})
+        return changed.key(Cell(strategy, dataset, SMALL, "quick", 0))
+
+    def test_the_plugins_of_strategy_and_data_set_count_and_no_others(
+        self, workshop: Workshop, datasets: dict[str, Dataset]
+    ) -> None:
+        prune, data = built_in("prune"), datasets["receipts-mini"]
+        before = self.key(workshop, prune, data)
+        for place in (("strategy", "prune"), ("dataset", "receipts-mini")):
+            assert self.key(workshop, prune, data, contents={place: "edited"}) != before
+        for place in (("strategy", "distill"), ("dataset", "parcels-mini"), ("dataset", "synthdog-mini")):
+            assert self.key(workshop, prune, data, contents={place: "edited"}) == before
+
+    def test_the_reading_set_counts_where_a_row_learns_to_read_in_the_run(
+        self, workshop: Workshop, datasets: dict[str, Dataset]
+    ) -> None:
+        data, edited = datasets["receipts-mini"], {("dataset", "synthdog-mini"): "edited"}
+        known, unknown = built_in("prune-distill"), replace(built_in("prune-distill"), name="mine")
+        assert self.key(workshop, known, data) == self.key(workshop, known, data, contents=edited)
+        assert self.key(workshop, unknown, data) != self.key(workshop, unknown, data, contents=edited)
