@@ -111,17 +111,6 @@ class TestFinished:
         assert watch.made == []
         assert files(whole.output) == before
 
-    def test_another_limit_is_another_run(
-        self, whole: RunConfig, finished: Records, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def make(workshop: Workshop, cell: Cell) -> Made:
-            assert finished[cell.strategy.name, cell.dataset.name].key != workshop.key(cell)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(Workshop, "make", make)
-        with pytest.raises(KeyboardInterrupt):
-            run(replace(whole, limit=23))
-
     def test_an_interrupted_run_goes_on_and_gets_the_same_numbers(
         self,
         whole: RunConfig,
@@ -153,6 +142,53 @@ class TestFinished:
         assert (record.metrics, record.steps, record.start_hash) == (one.metrics, one.steps, one.start_hash)
         lines = [read_predictions(predictions_path(r.output, one.cell)) for r in (whole, again)]
         assert lines[0] == lines[1]
+
+
+class TestSideBySide:
+    """What differs in more than its seed has files of its own: nothing finished is overwritten by something else."""
+
+    def test_limits_options_and_seeds(self, tmp_path: Path) -> None:
+        one = config(tmp_path, strategies=("prune",), limit=2)
+        others = [
+            replace(one, limit=3),
+            replace(one, options={"target": "0.1"}),
+            replace(one, seeds=(1,)),
+            one,
+        ]
+        (first,) = run(one)
+        kept = files(tmp_path / "results")
+        for other in others:
+            run(other)
+        assert len(read_records(tmp_path)) == 4
+        assert {name: files(tmp_path / "results")[name] for name in kept} == kept
+        (changed,) = [record for record in read_records(tmp_path) if record.options]
+        assert (changed.options, changed.limit) == ({"target": "0.1"}, 2)
+        assert changed.model_hash != first.model_hash
+
+    def test_an_option_that_a_strategy_lacks_changes_nothing_of_it(self, tmp_path: Path) -> None:
+        both = config(tmp_path, strategies=("teacher", "prune"), limit=2, options={"target": "0.1"})
+        teacher, prune = run(both)
+        assert (teacher.options, prune.options) == ({}, {"target": "0.1"})
+        assert "target" not in teacher.cell
+
+    def test_seeds_of_what_is_not_trained_are_one_checkpoint(self, tmp_path: Path) -> None:
+        first, second = run(config(tmp_path, strategies=("prune",), limit=2, seeds=(0, 1)))
+        assert first.model_hash == second.model_hash is not None
+
+
+class TestRecord:
+    def test_it_says_how_it_was_made(self, finished: Records) -> None:
+        record = finished["prune-distill", "receipts-mini"]
+        assert (record.rate, record.learning_rate) == (1.0, TINY.quick.learning_rate)
+        assert record.optimizer == "Muon (weight decay 0.1) and Adam"
+        assert record.options == {"weight": "1.5"}
+        assert (record.package or "").startswith("donutbench ")
+        assert "donutbench_strategies.prune_distill" in (record.source or "")
+        assert "donutbench_datasets.receipts_mini" in (record.dataset_source or "")
+        assert (record.limit, record.device) == (24, "cpu")
+        teacher = finished["teacher", "receipts-mini"]
+        assert (teacher.rate, teacher.learning_rate, teacher.optimizer) == (None, None, None)
+        assert (teacher.documents, teacher.start_documents) == (0, 54_400)
 
 
 class TestOptions:
