@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import VisionEncoderDecoderModel
+from transformers import DynamicCache, EncoderDecoderCache, VisionEncoderDecoderModel
 
 from benchmark.progress import quiet
 
@@ -27,15 +29,18 @@ def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: i
     token = torch.full((1, 1), prompt, device=pixels.device)
     # Fused attention kernels have no count on the CPU; the plain products always have.
     with quiet(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        first, output = _count(lambda: model(pixel_values=pixels, decoder_input_ids=token, use_cache=True))
-        memory, cache = output.encoder_last_hidden_state, output.past_key_values
-        second, third = (_count(lambda: _step(model, token, memory, cache))[0] for _ in range(2))
+        cached = _empty_cache(model)
+        first, output = _count(lambda: model(pixel_values=pixels, decoder_input_ids=token, use_cache=True, **cached))
+        step = partial(model.decoder, input_ids=token, encoder_hidden_states=output.encoder_last_hidden_state)
+        second, third = (_count(lambda: step(use_cache=True, **cached))[0] for _ in range(2))
     rest = tokens - 1
     return first + rest * second + rest * (rest - 1) // 2 * (third - second)
 
 
-def _step(model: VisionEncoderDecoderModel, token: torch.Tensor, memory: torch.Tensor, cache: Any) -> Any:
-    return model.decoder(input_ids=token, encoder_hidden_states=memory, past_key_values=cache, use_cache=True)
+def _empty_cache(model: VisionEncoderDecoderModel) -> dict[str, EncoderDecoderCache]:
+    """A cache that is filled in place, under the name that this version of transformers takes it by."""
+    name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+    return {name: EncoderDecoderCache(DynamicCache(), DynamicCache())}
 
 
 def _count(forward: Callable[[], Any]) -> tuple[int, Any]:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from benchmark import UserError
-from benchmark.cells import Cell
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.parameters import prunable
@@ -19,7 +18,6 @@ from benchmark.parts.starts import magnitude_pruned, sparsity_of
 from benchmark.results import predictions_path, read_predictions, read_records
 from benchmark.runner import RunConfig, run
 from benchmark.scales import TINY
-from benchmark.workshop import Made, Workshop
 from benchmark.zoo import DatasetReferences, open_zoo
 from tests.runner.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
 
