@@ -27,7 +27,7 @@ types: $(INSTALLED)
 check-reports: $(INSTALLED)
 	test -d reports/tiny/results || { echo "no published reports"; exit 0; } && \
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	cp -r reports/tiny/results "$$copy" && \
+	cp -r reports/tiny/results reports/tiny/rates.json "$$copy" && \
 	$(BIN)/python -m benchmark report "$$copy" && \
 	diff -r --exclude=results --exclude=figures reports/tiny "$$copy" && \
 	cp README.md "$$copy/README.md" && \
