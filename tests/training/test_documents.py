@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import DonutProcessor
@@ -108,8 +109,7 @@ class TestLoading:
         self, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         grey, other = datasets["receipts-mini"].open(TINY, "test", 0, 2)
-        colour = replace(other, page=other.page[:, :, None].repeat(3, axis=2) // [1, 2, 3])
-        colour = replace(colour, page=colour.page.astype("uint8"))
+        colour = replace(other, page=other.page[:, :, None] // np.array([1, 2, 3], np.uint8))
         loaded = load_pages([grey, colour], processor, TINY.max_tokens)
         assert loaded.pages.shape == (2, TINY.height, TINY.width, 3)
         for channel in range(3):
