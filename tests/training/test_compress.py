@@ -278,10 +278,12 @@ class TestTeaching:
     ) -> tuple[Outputs, Outputs | None, torch.Tensor, Batch]:
         """What the objective hears of documents 3 and 0, in this order."""
         listening = Listening(teaching)
+        course.teacher.train()
         train_strategy(student, strategy(listening), course, nothing, 0, "", folder)
         batch = trainer.batch(3, 0)
         loss = trainer.loss(student, batch, 0.5)
         ((ours, theirs, labels),) = listening.heard
+        assert course.teacher.training
         assert loss.requires_grad
         assert float(loss.detach()) == pytest.approx(float(ours.logits.detach().square().mean()))
         return ours, theirs, labels, batch

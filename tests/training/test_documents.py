@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import DonutProcessor
 
+from benchmark.errors import UserError
 from benchmark.models.processor import decoder_inputs, encode, to_text
 from benchmark.scales import TINY
 from benchmark.training.pages import Pages, load_pages
@@ -115,3 +116,29 @@ class TestLoading:
         for channel in range(3):
             assert torch.equal(loaded.pages[0, :, :, channel], torch.from_numpy(grey.page))
         assert torch.equal(loaded.pages[1], torch.from_numpy(colour.page))
+
+
+class TestPoints:
+    def test_only_printed_characters_have_one(self, pages: Pages, processor: DonutProcessor) -> None:
+        assert pages.points.dtype == torch.float32
+        for labels, points in zip(pages.labels, pages.points, strict=True):
+            known = points[:, 0] >= 0
+            tokens = [processor.tokenizer.decode(token) for token in labels[labels != -100]]
+            assert known.tolist()[: len(tokens)] == [len(token) == 1 and token != " " for token in tokens]
+            assert (points[~known] == -1).all()
+            assert (points[known] % 1 != 0).any()
+
+    def test_without_glyphs_there_are_none(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
+        (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
+        loaded = load_pages([replace(document, glyphs=())], processor, TINY.max_tokens)
+        assert (loaded.points == -1).all()
+
+    def test_glyphs_of_another_text_are_told(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
+        (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
+        wrong = replace(document, glyphs=document.glyphs[1:])
+        with pytest.raises(UserError, match=f"document {document.id}: its glyphs do not follow"):
+            load_pages([wrong], processor, TINY.max_tokens)
+
+    def test_a_split_without_documents_is_told(self, processor: DonutProcessor) -> None:
+        with pytest.raises(UserError, match="no documents"):
+            load_pages([], processor, TINY.max_tokens)
