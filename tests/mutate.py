@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 MUTANTS = ROOT / "mutants"
 SURVIVED = (0, 33)
 """mutmut's codes for a mutant that passed its tests, or has none."""
+LATE = (36, 24, -24, 152, 255, -9)
+"""Those for one that was stopped. Many of them are a machine that has other things to do, and say nothing."""
 
 
 def run(only: str) -> None:
@@ -26,18 +28,20 @@ def run(only: str) -> None:
 
 
 def score() -> str:
-    """One line: killed of all that were tried, by package."""
+    """One line: the share killed of all that were tried, by package, and how many of all ran out of time."""
     tried: Counter[str] = Counter()
     killed: Counter[str] = Counter()
+    late = 0
     for path in sorted(MUTANTS.rglob("*.py.meta")):
         for code in json.loads(path.read_text())["exit_code_by_key"].values():
             if code is not None:
+                late += code in LATE
                 for name in (path.parent.name, "in all"):
                     tried[name] += 1
                     killed[name] += code not in SURVIVED
     names = [*sorted(set(tried) - {"in all"}), "in all"]
     shares = (f"{name} {killed[name] / max(1, tried[name]):.1%} of {tried[name]}" for name in names)
-    return f"killed: {', '.join(shares)}"
+    return f"killed: {', '.join(shares)}, {late} by the clock"
 
 
 if __name__ == "__main__":
