@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Made after the installation, so that a broken one is tried again; older than pyproject.toml means install again.
 INSTALLED := .venv/.installed
 
-.PHONY: bench test lint fix types check-reports
+.PHONY: bench test lint fix types mutate check-reports
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmark run --strategies all --datasets all --scale tiny --output reports/local
@@ -22,6 +22,14 @@ fix: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# How much the tests notice: not part of `test`, minutes. ONLY=benchmark/metrics/cka.py: one file or folder.
+mutate: .venv/.mutmut
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate.py $(ONLY)
+
+.venv/.mutmut: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[mutate]'
+	touch $@
 
 # The published tables are what their records give. Figures are left out: their bytes change with matplotlib.
 check-reports: $(INSTALLED)

@@ -125,6 +125,16 @@ class TestObjectives:
             float(objective(Outputs(ours.float()), Outputs(theirs.float()), labels)), rel=1e-6
         )
 
+    @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+    def test_a_temperature_that_is_none_is_refused(self, temperature: float) -> None:
+        with pytest.raises(UserError, match="temperature"):
+            LogitDistillation(temperature=temperature)
+
+    @pytest.mark.parametrize("alpha", [-0.1, 1.1, 2.0, float("nan")])
+    def test_an_alpha_that_is_no_share_is_refused(self, alpha: float) -> None:
+        with pytest.raises(UserError, match="alpha"):
+            LogitDistillation(alpha=alpha)
+
     def test_distillation_without_a_teacher_is_told(self, student: torch.Tensor, labels: torch.Tensor) -> None:
         for objective in (LogitDistillation(), FeatureDistillation()):
             with pytest.raises(ValueError, match="teacher"):
@@ -186,6 +196,24 @@ class TestFeatureDistillation:
         noise = torch.randn(8, 50, 4, generator=generator)
         assert self.missing(Outputs(logits, (noise,), (noise,)), teacher, labels) > 0.9
 
+    def test_the_map_is_kept_small_by_a_thousandth(self) -> None:
+        """Fewer tokens than features: the fit by least squares with the ridge as rows of its own."""
+        generator = torch.Generator().manual_seed(0)
+        features = 3 * torch.randn(1, 5, 8, generator=generator)
+        goal = torch.randn(1, 5, 6, generator=generator) + 1
+        labels, logits = torch.ones(1, 5, dtype=torch.long), torch.zeros(1, 5, 4)
+        rows = np.concatenate([features[0].double().numpy(), np.ones((5, 1))], 1)
+        ridge = 1e-3 * np.diag(rows.T @ rows).mean()
+        solution, *_ = np.linalg.lstsq(
+            np.concatenate([rows, np.sqrt(ridge) * np.eye(9)]),
+            np.concatenate([goal[0].double().numpy(), np.zeros((9, 6))]),
+        )
+        left = goal[0].double().numpy() - rows @ solution
+        share = (left**2).mean() / goal[0].double().numpy().var(0).mean()
+        found = self.missing(Outputs(logits, (features,), (features,)), Outputs(logits, (goal,), (goal,)), labels)
+        assert share > 1e-5
+        assert found == pytest.approx(share, rel=0.05)
+
     def test_its_gradient_is_that_of_the_best_map(self) -> None:
         """By finite differences through the fit itself: the map need not be followed."""
         generator = torch.Generator().manual_seed(0)
@@ -203,6 +231,10 @@ class TestFeatureDistillation:
             for moved in (features + step, features - step)
         ]
         assert float(followed.grad[0, 7, 1]) == pytest.approx((losses[0] - losses[1]) / 0.1, rel=0.05, abs=2e-5)
+
+    @pytest.mark.parametrize("weight", [0.0, 0.5])
+    def test_a_small_weight_is_taken(self, weight: float) -> None:
+        assert FeatureDistillation(weight=weight).weight == weight
 
     @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
     def test_a_weight_that_is_none_is_refused(self, weight: float) -> None:

@@ -12,6 +12,7 @@ from transformers import DonutProcessor
 
 from benchmark import (
     CrossEntropy,
+    FeatureDistillation,
     FixedMask,
     LogitDistillation,
     Outputs,
@@ -177,15 +178,27 @@ class TestStarts:
         left = torch.cat([score[pruned[name] != 0] for name, score in scores.items()])
         assert lost.max() <= left.min()
 
+    def test_a_magnitude_start_takes_the_smallest(self, model: Donut) -> None:
+        before = magnitudes(model)
+        pruned = dict(magnitude_pruned("half")(OneModel(model), TINY, 0).named_parameters())
+        gone = torch.cat([score[pruned[name] == 0] for name, score in before.items()])
+        kept = torch.cat([score[pruned[name] != 0] for name, score in before.items()])
+        assert gone.max() <= kept.min()
+
     def test_a_reference_is_taken_as_it_is(self, model: Donut) -> None:
         assert reference("teacher")(OneModel(model), TINY, 0) is model
 
     def test_parts_say_what_they_are(self) -> None:
         assert str(reference("small")) == "small"
-        assert "73.8" in str(magnitude_pruned())
-        assert "random" in str(random_pruned("half"))
-        assert "50" in str(random_pruned("half"))
-        assert "T = 4" in str(LogitDistillation(temperature=4.0))
+        assert str(magnitude_pruned()) == "teacher, magnitude-pruned by 73.8%"
+        assert str(random_pruned()) == "teacher, random-pruned by 73.8%"
+        assert str(random_pruned("half")) == "teacher, random-pruned by 50.0%"
+        assert str(FixedMask()) == "fixed mask"
+        assert str(CrossEntropy()) == "cross-entropy"
+        distilled = "0.2 cross-entropy + 0.8 logit distillation, T = 4"
+        assert str(LogitDistillation(temperature=4.0, alpha=0.2)) == distilled
+        featured = FeatureDistillation(temperature=4.0, alpha=0.2, weight=3.0)
+        assert str(featured) == f"{distilled} + 3 feature distillation"
 
 
 class TestFixedMask:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 import benchmark.pretrain as module
 from benchmark.errors import UserError
@@ -17,7 +16,6 @@ from benchmark.models.checkpoint import WEIGHTS, fingerprint, load_checkpoint
 from benchmark.plugin_manager import load_plugins
 from benchmark.pretrain import Recipe, pretrain, recipes
 from benchmark.scales import TINY, Scale
-from benchmark.training.aids import CellReader, guided_attention, places_of
 from benchmark.training.journal import Journal
 from benchmark.types import Dataset, Document, Split
 from benchmark.zoo import Zoo
@@ -144,28 +142,3 @@ def test_the_baseline_sees_a_22nd_of_the_documents() -> None:
     assert by_name["none"].documents == by_name["teacher"].documents // 22
     assert by_name["none"].architecture == by_name["teacher"].architecture
     assert by_name["receipts-mini/teacher"].start == "teacher"
-
-
-def test_places_are_cells() -> None:
-    points = torch.tensor([[[0.0, 0.0], [8.5, 0.0], [159.0, 95.0], [-1.0, -1.0], [161.0, 3.0]]])
-    assert places_of(points, TINY).tolist() == [[0, 1, 239, -1, -1]]
-
-
-def test_the_cell_reader_wants_characters_in_their_cells() -> None:
-    reader = CellReader(width=4, vocabulary=5)
-    labels, places = torch.tensor([[3, 4, 2]]), torch.tensor([[1, 1, 0]])
-    with torch.no_grad():
-        reader.head.weight.zero_()
-        reader.head.bias.zero_()
-        # Slot 0 says token 3 and slot 1 token 4 in every cell: right in cell 1 only.
-        reader.head.bias[[3, 5 + 4]] = 9.0
-    cells = torch.zeros(1, 2, 4)
-    assert reader.accuracy(cells, labels, places) == pytest.approx(2 / 3)
-    wrong = reader.loss(cells, torch.tensor([[1, 2, 1]]), places)
-    assert reader.loss(cells, labels, places) < wrong
-
-
-def test_guided_attention_is_minus_log_of_the_mass() -> None:
-    attention = torch.tensor([[[[0.25, 0.75], [0.5, 0.5]]]])
-    places = torch.tensor([[1, -1]])
-    assert guided_attention((attention,), places).item() == pytest.approx(0.28768, abs=1e-4)

@@ -75,6 +75,36 @@ def test_is_symmetric_and_blind_to_rotation_scale_and_shift(debiased: bool) -> N
     assert linear_cka(x * np.arange(1, 7), y, debiased) != pytest.approx(value, abs=1e-3)
 
 
+def test_the_papers_form_is_the_default() -> None:
+    x, y = related(3)
+    assert linear_cka(x, y) == linear_cka(x, y, debiased=False) != linear_cka(x, y, debiased=True)
+    assert cka_matrix([x], [y])[0, 0] == linear_cka(x, y)
+    np.testing.assert_array_equal(unit_grams([x]), unit_grams([x], debiased=False))
+
+
+@FORMS
+def test_bytes_and_half_precision_are_features_too(debiased: bool) -> None:
+    x, y = related(3)
+    coarse = (x * 40 + 128).clip(0, 255).astype(np.uint8)  # differences of bytes would wrap
+    expected = oracle(coarse.astype(np.float64), y, debiased)
+    assert linear_cka(coarse, y, debiased) == pytest.approx(expected, abs=1e-12)
+    half = x.astype(np.float16)
+    assert linear_cka(half, y, debiased) == pytest.approx(oracle(half.astype(np.float64), y, debiased), abs=1e-12)
+
+
+@FORMS
+def test_features_of_0_and_1_count(debiased: bool) -> None:
+    x, y = related(3)
+    binary = (x > 0).astype(float)
+    assert linear_cka(binary, y, debiased) == pytest.approx(oracle(binary, y, debiased), abs=1e-12)
+
+
+def test_two_examples_are_enough_for_the_papers_form_and_four_for_the_debiased() -> None:
+    assert linear_cka([[1.0, 2.0], [3.0, 5.0]], [[0.0], [7.0]]) == pytest.approx(1)
+    x, y = related(3, m=3)
+    assert linear_cka(x, y) == pytest.approx(oracle(x, y, debiased=False), abs=1e-12)
+
+
 @FORMS
 def test_does_not_lose_single_precision_features_on_a_large_offset(debiased: bool) -> None:
     x, y = related(4)
@@ -126,8 +156,10 @@ def test_wrong_features_are_errors(debiased: bool) -> None:
                 linear_cka(*pair, debiased)
     with pytest.raises(ValueError, match="no layers"):
         cka_matrix([], [x], debiased)
-    with pytest.raises(ValueError, match="same examples"):
+    with pytest.raises(ValueError, match=r"same examples, got \[30, 29\]"):
         cka_matrix([x, x[1:]], [x], debiased)
+    with pytest.raises(ValueError, match=r"same examples, got \[29, 30\]"):
+        cka_matrix([x[1:]], [x], debiased)
 
 
 # --- what it reads where nothing is related ---
@@ -189,6 +221,10 @@ def test_two_decoder_layers_against_four() -> None:
     assert global_cka(matrix.T, 2, 4, 2) == pytest.approx(sum(pairs.values()) / 6)
     matrix[2, 4] = matrix[0, 2] = matrix[3, 2] = 99  # layers that do not correspond
     assert global_cka(matrix, 2, 2, 4) == pytest.approx(sum(pairs.values()) / 6)
+
+
+def test_a_decoder_of_one_layer_is_paired_with_all() -> None:
+    assert global_cka(np.array([[0.5, 9, 9], [9, 0.3, 0.1]]), 1, 1, 2) == pytest.approx((0.5 + 0.3 + 0.1) / 3)
 
 
 def test_depths_that_do_not_divide_pair_every_layer() -> None:

@@ -58,6 +58,10 @@ def test_a_known_score_by_hand() -> None:
     assert field_f1([prediction], [TRUTH]) == 3 / 5
 
 
+def test_as_many_wrong_as_right_are_two_thirds() -> None:
+    assert field_f1([{"a": "x"}], [{"a": "x", "b": "y"}]) == 2 / 3
+
+
 def test_the_average_is_micro_and_recomputed_from_counts() -> None:
     predictions, truths = [TRUTH, {"a": "x"}], [TRUTH, {"a": "y"}]
     counts = [field_counts(*pair) for pair in zip(predictions, truths, strict=True)]

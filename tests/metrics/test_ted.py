@@ -208,6 +208,7 @@ def test_empty_documents_are_told_apart() -> None:
         ({"a": None, "b": False, "c": 0, "d": "", "e": [], "f": {}}, 3),
         ({"a": ["x", {"b": "c"}, None, True, [1], "", {}, []]}, 4),
         ([["a"], ["b"]], 2),
+        ({"a": None, "b": ["x", None], "c": [True, "y"]}, 3),
         ([{"a": 1}, {"a": 0}], 1),
     ],
 )

@@ -1,0 +1,455 @@
+"""What a strategy is trained with: the plan, the documents, what the teacher is shown, and when the constraint acts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+from transformers import DonutProcessor
+
+from benchmark.models.donut import Donut, build
+from benchmark.models.pruning import magnitudes, prune_globally
+from benchmark.parts.constraints import FixedMask
+from benchmark.parts.objectives import CrossEntropy
+from benchmark.parts.starts import reference
+from benchmark.scales import TINY, Budget
+from benchmark.training import compress
+from benchmark.training.compress import Course, train_strategy
+from benchmark.training.journal import Curve
+from benchmark.training.pages import Pages
+from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Plan
+from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
+
+BUDGET = Budget(reading_documents=6, task_documents=6, batch=4, learning_rate=0.02, evaluations=2)
+LONGEST = 24
+
+
+@dataclass
+class FakeTrainer:
+    """In place of the training loop: keeps what it is asked for."""
+
+    model: Donut | None = None
+    documents: Documents = field(init=False)
+    plan: Plan = field(init=False)
+    loss: Loss = field(init=False)
+    title: str = ""
+    folder: Path = field(init=False)
+    callbacks: list[Any] = field(init=False)
+
+    def __call__(
+        self,
+        model: Donut,
+        documents: Documents,
+        plan: Plan,
+        loss: Loss,
+        title: str,
+        folder: Path,
+        callbacks: list[Any],
+    ) -> None:
+        self.model, self.documents, self.plan, self.loss = model, documents, plan, loss
+        self.title, self.folder, self.callbacks = title, folder, callbacks
+
+    def batch(self, *rows: int) -> Batch:
+        return self.documents.collate([self.documents[row] for row in rows])
+
+
+@dataclass(frozen=True)
+class Listening:
+    """An objective that keeps what it is given."""
+
+    teaching: Teaching
+    heard: list[tuple[Outputs, Outputs | None, torch.Tensor]] = field(default_factory=list)
+
+    def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> torch.Tensor:
+        self.heard.append((student, teacher, labels))
+        return student.logits.float().square().mean()
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
+    fake = FakeTrainer()
+    monkeypatch.setattr(compress, "train", fake)
+    return fake
+
+
+@pytest.fixture
+def short(pages: Pages) -> Pages:
+    """The six receipts with labels of 4 to 24 tokens."""
+    lengths = torch.tensor([12, 24, 4, 7, 20, 9])
+    labels = torch.where(torch.arange(LONGEST) < lengths[:, None], pages.labels[:, :LONGEST], -100)
+    return replace(pages, labels=labels, points=pages.points[:, :LONGEST])
+
+
+@pytest.fixture
+def course(short: Pages, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut) -> Course:
+    return Course(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET)
+
+
+@pytest.fixture
+def student(processor: DonutProcessor) -> Donut:
+    return build(replace(TINY, max_tokens=LONGEST), TINY.small, len(processor.tokenizer), seed=5)
+
+
+def strategy(objective: Objective, rate: float = 1.0, constraint: Constraint | None = None) -> Strategy:
+    return Strategy("mine", "", reference("small"), objective, constraint, rate=rate)
+
+
+def nothing(model: Donut) -> float:
+    return 0.0
+
+
+def read(model: Donut, pages: Pages, row: int, tokens: int, processor: DonutProcessor) -> Any:
+    """What a model makes of one document, said without the code under test."""
+    labels = pages.labels[row, :tokens].tolist()
+    vocabulary = processor.tokenizer.get_vocab()
+    before = [vocabulary["<s_receipts-mini>"], *labels[:-1]]
+    inputs = torch.tensor([[vocabulary["<pad>"] if token == -100 else token for token in before]])
+    pixels = (pages.pages[row].float() / 127.5 - 1).expand(1, 3, -1, -1)
+    with torch.no_grad():
+        return model(pixel_values=pixels, decoder_input_ids=inputs, output_hidden_states=True, use_cache=False)
+
+
+@pytest.fixture
+def shown(model: Donut) -> Iterator[list[dict[str, torch.Tensor]]]:
+    """What the teacher was shown, call by call."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def note(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        assert not module.training
+        assert not torch.is_grad_enabled()
+        seen.append(kwargs)
+
+    with model.register_forward_pre_hook(note, with_kwargs=True):
+        yield seen
+
+
+class TestCourse:
+    @pytest.mark.parametrize(
+        ("documents", "batch", "expected"),
+        [(6, 2, (3, 2)), (6, 4, (1, 4)), (6, 8, (1, 6)), (5, 2, (2, 2)), (1, 8, (1, 1)), (6, 6, (1, 6))],
+    )
+    def test_a_course_is_one_pass_in_whole_batches(
+        self, documents: int, batch: int, expected: tuple[int, int], course: Course
+    ) -> None:
+        course = replace(course, pages=course.pages.head(documents), budget=replace(BUDGET, batch=batch))
+        assert (course.steps, course.batch) == expected
+
+    def test_the_prompt_is_the_data_sets(self, course: Course, processor: DonutProcessor) -> None:
+        assert processor.tokenizer.convert_ids_to_tokens(course.prompt) == "<s_receipts-mini>"
+
+    def test_outputs_are_those_of_the_pages_and_the_tokens_before(
+        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+    ) -> None:
+        rows = torch.tensor([1, 4])
+        outputs = course.outputs_of(model, {"pages": short.pages[rows], "labels": short.labels[rows]})
+        assert (outputs.encoder, outputs.decoder) == ((), ())
+        for logits, row in zip(outputs.logits, rows.tolist(), strict=True):
+            torch.testing.assert_close(logits, read(model, short, row, LONGEST, processor).logits[0], rtol=0, atol=1e-4)
+
+    def test_features_are_every_stage_the_memory_and_every_layer(
+        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+    ) -> None:
+        batch = {"pages": short.pages[3:4], "labels": short.labels[3:4]}
+        outputs = course.outputs_of(model, batch, features=True)
+        known = read(model, short, 3, LONGEST, processor)
+        encoder, decoder = known.encoder_hidden_states, known.decoder_hidden_states
+        assert [len(outputs.encoder), len(outputs.decoder)] == [3, 4]
+        for ours, theirs in zip(
+            outputs.encoder, [encoder[1], encoder[2], known.encoder_last_hidden_state], strict=True
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        for ours, theirs in zip(outputs.decoder, decoder[1:], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        torch.testing.assert_close(outputs.logits, known.logits, rtol=0, atol=1e-4)
+
+
+class TestTeachersLogits:
+    def test_each_document_has_its_own(
+        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+    ) -> None:
+        (logits,) = course.teacher_columns().values()
+        assert logits.shape == (6, LONGEST, len(processor.tokenizer))
+        assert logits.dtype == torch.half
+        assert not logits.is_inference()
+        for row in range(6):
+            known = read(model, short, row, LONGEST, processor).logits[0]
+            torch.testing.assert_close(logits[row].float(), known, rtol=0, atol=1e-2)
+
+    def test_also_beyond_what_is_computed_at_once(self, course: Course, short: Pages) -> None:
+        """130 documents of one token, shown to a teacher that says what is on the page."""
+
+        class Saying(nn.Module):
+            device = torch.device("cpu")
+
+            def forward(self, pixel_values: torch.Tensor, **_: Any) -> Outputs:
+                return Outputs((pixel_values[:, :1, :1, 0] + 1) * 127.5)
+
+        numbers = torch.arange(130, dtype=torch.uint8)
+        pages = Pages(
+            tuple(map(str, range(130))),
+            numbers[:, None, None],
+            short.labels[:1, :1].expand(130, 1),
+            torch.zeros(130, 1, 2),
+            ({},) * 130,
+        )
+        course = replace(course, pages=pages, teacher=cast(Donut, Saying()))
+        logits = course.teacher_columns()["teacher_logits"]
+        assert logits.flatten().round().tolist() == list(range(130))
+
+    def test_they_are_computed_once_in_evaluation(
+        self, course: Course, model: Donut, shown: list[dict[str, torch.Tensor]]
+    ) -> None:
+        model.train()
+        first, second = course.teacher_columns(), course.teacher_columns()
+        assert first["teacher_logits"] is second["teacher_logits"]
+        assert len(shown) == 1
+        assert model.training
+
+    def test_they_are_kept_only_if_they_fit(self, course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = course.teacher_columns()["teacher_logits"].nbytes
+        monkeypatch.setattr(compress, "_LARGEST_CACHE", size)
+        assert course.teacher_columns()
+        monkeypatch.setattr(compress, "_LARGEST_CACHE", size - 1)
+        assert course.teacher_columns() == {}
+
+    def test_a_gigabyte_fits(self) -> None:
+        assert compress._LARGEST_CACHE == 2**30
+
+
+class TestPlan:
+    @pytest.mark.parametrize("rate", [1.0, 0.25, 3.0])
+    def test_the_rate_of_the_strategy_multiplies_that_of_the_budget(
+        self, rate: float, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        course = replace(course, budget=replace(BUDGET, batch=2, save_steps=11))
+        train_strategy(student, strategy(CrossEntropy(), rate), course, nothing, 7, "a title", tmp_path / "x")
+        assert trainer.plan == Plan(steps=3, batch=2, learning_rate=0.02 * rate, seed=7, save_steps=11)
+        assert trainer.model is student
+        assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
+
+    def test_it_trains_on_the_documents_of_the_course_not_on_validation(
+        self, course: Course, short: Pages, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        train_strategy(student, strategy(CrossEntropy()), course, nothing, 0, "", tmp_path)
+        batch = trainer.batch(0, 1, 2, 3, 4, 5)
+        assert set(batch) == {"pages", "labels", "points"}
+        assert torch.equal(batch["pages"], short.pages)
+        assert torch.equal(batch["labels"], short.labels)
+        assert torch.equal(batch["points"], short.points)
+
+    def test_validation_is_read_as_often_as_the_budget_says_and_written_down(
+        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        read: list[Donut] = []
+
+        def validate(model: Donut) -> float:
+            read.append(model)
+            return len(read) / 10
+
+        curve = train_strategy(student, strategy(CrossEntropy()), course, validate, 0, "", tmp_path)
+        assert curve == []
+        (callback,) = trainer.callbacks
+        assert isinstance(callback, EverySteps)
+        for step in (1, 2, 3, 4, 5):
+            callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None))
+        assert read == [student, student]
+        assert json.loads((tmp_path / "journal.json").read_text())["curve"] == [[3, 0.1], [5, 0.2]]
+        assert train_strategy(student, strategy(CrossEntropy()), course, validate, 0, "", tmp_path) == [
+            (3, 0.1),
+            (5, 0.2),
+        ]
+
+
+@dataclass
+class State:
+    global_step: int
+    max_steps: int
+
+
+class TestTeaching:
+    def lesson(
+        self, teaching: Teaching, course: Course, student: Donut, trainer: FakeTrainer, folder: Path
+    ) -> tuple[Outputs, Outputs | None, torch.Tensor, Batch]:
+        """What the objective hears of documents 3 and 0, in this order."""
+        listening = Listening(teaching)
+        course.teacher.train()
+        train_strategy(student, strategy(listening), course, nothing, 0, "", folder)
+        batch = trainer.batch(3, 0)
+        loss = trainer.loss(student, batch, 0.5)
+        ((ours, theirs, labels),) = listening.heard
+        assert course.teacher.training
+        assert loss.requires_grad
+        assert float(loss.detach()) == pytest.approx(float(ours.logits.detach().square().mean()))
+        return ours, theirs, labels, batch
+
+    def test_without_a_teacher_none_is_asked(
+        self,
+        course: Course,
+        student: Donut,
+        short: Pages,
+        processor: DonutProcessor,
+        trainer: FakeTrainer,
+        shown: list[dict[str, torch.Tensor]],
+        tmp_path: Path,
+    ) -> None:
+        ours, theirs, labels, _ = self.lesson("none", course, student, trainer, tmp_path)
+        assert theirs is None
+        assert shown == []
+        assert (ours.encoder, ours.decoder) == ((), ())
+        assert torch.equal(labels, short.labels[[3, 0], :12])
+        for place, row in enumerate((3, 0)):
+            known = read(student, short, row, 12, processor).logits[0]
+            torch.testing.assert_close(ours.logits[place].detach(), known, rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_logits_are_of_the_same_documents_kept_or_not(
+        self,
+        kept: bool,
+        course: Course,
+        student: Donut,
+        short: Pages,
+        processor: DonutProcessor,
+        model: Donut,
+        trainer: FakeTrainer,
+        shown: list[dict[str, torch.Tensor]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        if not kept:
+            monkeypatch.setattr(compress, "_LARGEST_CACHE", 0)
+        ours, theirs, labels, batch = self.lesson("logits", course, student, trainer, tmp_path)
+        assert ("teacher_logits" in batch) == kept
+        assert len(shown) == 1
+        assert torch.equal(labels, short.labels[[3, 0], :12])
+        assert theirs is not None
+        assert theirs.logits.shape == ours.logits.shape
+        assert not theirs.logits.requires_grad
+        assert (ours.encoder, theirs.encoder, theirs.decoder) == ((), (), ())
+        for place, row in enumerate((3, 0)):
+            known = read_quietly(model, short, row, 12, processor).logits[0]
+            torch.testing.assert_close(theirs.logits[place].float(), known, rtol=0, atol=1e-2)
+
+    def test_features_are_of_the_same_pages_and_tokens(
+        self,
+        course: Course,
+        student: Donut,
+        short: Pages,
+        processor: DonutProcessor,
+        model: Donut,
+        trainer: FakeTrainer,
+        shown: list[dict[str, torch.Tensor]],
+        tmp_path: Path,
+    ) -> None:
+        seen: list[dict[str, torch.Tensor]] = []
+        with student.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True):
+            ours, theirs, labels, batch = self.lesson("features", course, student, trainer, tmp_path)
+        assert "teacher_logits" not in batch
+        assert theirs is not None
+        assert torch.equal(labels, short.labels[[3, 0], :12])
+        ((student_saw,), (teacher_saw,)) = seen, shown
+        assert torch.equal(student_saw["pixel_values"], teacher_saw["pixel_values"])
+        assert torch.equal(student_saw["decoder_input_ids"], teacher_saw["decoder_input_ids"])
+        assert [len(ours.encoder), len(ours.decoder)] == [3, 2]
+        assert [len(theirs.encoder), len(theirs.decoder)] == [3, 4]
+        assert not any(layer.requires_grad for layer in (theirs.logits, *theirs.encoder, *theirs.decoder))
+        for place, row in enumerate((3, 0)):
+            known = read_quietly(model, short, row, 12, processor)
+            torch.testing.assert_close(theirs.logits[place], known.logits[0], rtol=0, atol=1e-4)
+            torch.testing.assert_close(theirs.encoder[2][place], known.encoder_last_hidden_state[0], rtol=0, atol=1e-4)
+            torch.testing.assert_close(theirs.decoder[3][place], known.decoder_hidden_states[4][0], rtol=0, atol=1e-4)
+
+
+def read_quietly(model: Donut, pages: Pages, row: int, tokens: int, processor: DonutProcessor) -> Any:
+    model.train(False)
+    return read(model, pages, row, tokens, processor)
+
+
+@dataclass
+class Attached:
+    """A constraint that says when it is used."""
+
+    events: list[str]
+    broken: bool = False
+
+    def attach(self, model: nn.Module) -> Attached:
+        self.events.append("attach")
+        return self
+
+    def after_step(self) -> None:
+        self.events.append("after step")
+
+    def check(self) -> None:
+        self.events.append("check")
+        if self.broken:
+            raise RuntimeError("broken")
+
+
+class TestConstraint:
+    """With the real training loop, on three steps of two documents."""
+
+    @pytest.fixture
+    def course(self, course: Course) -> Course:
+        return replace(course, budget=replace(BUDGET, batch=2, evaluations=3))
+
+    def test_it_is_there_from_the_first_step_and_acts_before_anyone_looks(
+        self, course: Course, student: Donut, tmp_path: Path
+    ) -> None:
+        events: list[str] = []
+
+        @dataclass(frozen=True)
+        class Noted:
+            teaching: Teaching = "none"
+
+            def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> torch.Tensor:
+                events.append("loss")
+                return student.logits.float().square().mean()
+
+        def validate(model: Donut) -> float:
+            events.append("validate")
+            return 0.5
+
+        mine = strategy(Noted(), constraint=cast(Constraint, Attached(events)))
+        curve = train_strategy(student, mine, course, validate, 0, "", tmp_path)
+        assert events == ["attach", *["loss", "after step", "validate"] * 3, "check"]
+        assert curve == [(1, 0.5), (2, 0.5), (3, 0.5)]
+
+    def test_a_broken_one_ends_the_training(
+        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        mine = strategy(CrossEntropy(), constraint=cast(Constraint, Attached([], broken=True)))
+        with pytest.raises(RuntimeError, match="broken"):
+            train_strategy(student, mine, course, nothing, 0, "", tmp_path)
+        assert trainer.model is student
+
+    def test_validation_sees_the_zeros_kept(self, course: Course, student: Donut, tmp_path: Path) -> None:
+        prune_globally(student, magnitudes(student), 0.6)
+        pruned = zeros(student)
+        assert pruned > 10_000
+        before = student.decoder.model.decoder.layers[1].fc1.weight.detach().clone()
+        seen: list[int] = []
+
+        def validate(model: Donut) -> float:
+            seen.append(zeros(model))
+            return 0.0
+
+        def trained(constraint: Constraint | None) -> Curve:
+            return train_strategy(
+                student, strategy(CrossEntropy(), 0.1, constraint), course, validate, 0, "", tmp_path / str(constraint)
+            )
+
+        trained(FixedMask())
+        assert seen == [pruned] * 3
+        assert not torch.equal(student.decoder.model.decoder.layers[1].fc1.weight, before)
+        trained(None)
+        assert seen[-1] < pruned / 10
+
+
+def zeros(model: Donut) -> int:
+    layers = model.decoder.model.decoder.layers
+    return sum(int((module.weight == 0).sum()) for module in layers.modules() if isinstance(module, nn.Linear))
