@@ -13,5 +13,4 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         start=reference("teacher"),
         objective=FeatureDistillation(temperature=2.0),
         upstream=False,
-        rate=0.5,
     )

@@ -12,6 +12,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         summary="the small student, distilled from the teacher",
         start=reference("small"),
         objective=FeatureDistillation(temperature=2.0),
+        rate=0.5,
         paper="DONUT-hole, section 2.2",
         paper_name="DONUT-small-distilled",
     )

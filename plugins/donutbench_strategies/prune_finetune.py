@@ -13,4 +13,5 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         start=magnitude_pruned(target="paper-table"),
         objective=CrossEntropy(),
         constraint=FixedMask(),
+        rate=0.5,
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
 from benchmark.scales import TINY
@@ -67,7 +68,7 @@ class TestCellReader:
         # It says 3 in the first and 4 in the second slot of every cell: 2 of the 6 characters that there is room for.
         assert reader.accuracy(torch.zeros(2, 3, 4), self.LABELS, self.PLACES) == pytest.approx(2 / 6)
 
-    def test_it_reads_the_cells(self) -> None:
+    def test_it_reads_the_cells(self, processor: DonutProcessor) -> None:
         torch.manual_seed(0)
         reader = CellReader(width=6, vocabulary=5)
         cells = torch.eye(3, 6).repeat(2, 1, 1)
@@ -82,7 +83,7 @@ class TestCellReader:
         assert reader.accuracy(cells, labels, places) == 0.5
 
 
-def test_guided_attention_is_minus_the_log_of_the_mass_on_the_right_cell() -> None:
+def test_guided_attention_is_minus_the_log_of_the_mass_on_the_right_cell(processor: DonutProcessor) -> None:
     """Two documents, two heads, two tokens, three cells; one token has no place."""
     generator = torch.Generator().manual_seed(0)
     layers = tuple(torch.rand(2, 2, 2, 3, generator=generator).softmax(-1) for _ in range(2))
@@ -94,6 +95,10 @@ def test_guided_attention_is_minus_the_log_of_the_mass_on_the_right_cell() -> No
     assert float(guided_attention(layers, places)) == pytest.approx(float(torch.stack(by_hand).mean()), rel=1e-4)
     nothing = torch.zeros(1, 1, 1, 2)
     assert float(guided_attention((nothing,), torch.tensor([[0]]))) == pytest.approx(13.8155, abs=1e-3)
+
+
+def aided(processor: DonutProcessor, encoder_share: float = 0.1, shift: int = 0, seed: int = 0) -> AidedReading:
+    return AidedReading(TINY, processor, PROMPT, STEPS, encoder_share, 0.6, shift, seed)
 
 
 class TestFading:
@@ -111,10 +116,6 @@ class TestFading:
         model.cell_reader = CellReader(model.encoder.config.hidden_size, model.decoder.config.vocab_size)
         model.decoder.set_attn_implementation("eager")
         return model
-
-    @staticmethod
-    def aided(encoder_share: float = 0.1, shift: int = 0, seed: int = 0) -> AidedReading:
-        return AidedReading(TINY, PROMPT, PAD, STEPS, encoder_share, 0.6, shift, seed)
 
     @staticmethod
     def parts(model: Donut, batch: Batch) -> tuple[float, float, float]:
@@ -138,62 +139,70 @@ class TestFading:
             return float(read), float(guided), float(reader.loss(cells, labels, places))
 
     @pytest.mark.parametrize(("done", "aid"), [(0.1, 1.0), (0.35, 0.5), (0.5, 0.2), (0.6, 0.0), (0.9, 0.0)])
-    def test_both_aids_fade_out(self, done: float, aid: float, reading: Donut, batch: Batch) -> None:
+    def test_both_aids_fade_out(
+        self, done: float, aid: float, reading: Donut, batch: Batch, processor: DonutProcessor
+    ) -> None:
         read, guided, cells = self.parts(reading, batch)
-        loss = float(self.aided()(reading, batch, done).detach())
+        loss = float(aided(processor)(reading, batch, done).detach())
         assert loss == pytest.approx(read + aid * (0.5 * guided + cells), rel=1e-4)
         assert guided > 0.1
         assert cells > 0.1
 
     @pytest.mark.parametrize("done", [0.0, 0.09])
-    def test_first_the_encoder_learns_alone(self, done: float, reading: Donut, batch: Batch) -> None:
-        loss = self.aided()(reading, batch, done)
+    def test_first_the_encoder_learns_alone(
+        self, done: float, reading: Donut, batch: Batch, processor: DonutProcessor
+    ) -> None:
+        loss = aided(processor)(reading, batch, done)
         assert float(loss.detach()) == pytest.approx(self.parts(reading, batch)[2], rel=1e-4)
         torch.autograd.backward(loss)
         assert all(weight.grad is None for weight in reading.decoder.parameters())
 
-    def test_without_an_encoder_stage_only_the_attention_is_guided(self, reading: Donut, batch: Batch) -> None:
+    def test_without_an_encoder_stage_only_the_attention_is_guided(
+        self, reading: Donut, batch: Batch, processor: DonutProcessor
+    ) -> None:
         read, guided, _ = self.parts(reading, batch)
-        loss = float(self.aided(encoder_share=0.0)(reading, batch, 0.3).detach())
+        loss = float(aided(processor, encoder_share=0.0)(reading, batch, 0.3).detach())
         assert loss == pytest.approx(read + 0.5 * 0.5 * guided, rel=1e-4)
 
-    def test_without_aid_no_attention_is_kept(self, reading: Donut, batch: Batch) -> None:
+    def test_without_aid_no_attention_is_kept(self, reading: Donut, batch: Batch, processor: DonutProcessor) -> None:
         asked: list[bool] = []
         with reading.decoder.register_forward_pre_hook(
             lambda _, args, kwargs: asked.append(kwargs["output_attentions"]), with_kwargs=True
         ):
             for done in (0.3, 0.7):
-                self.aided()(reading, batch, done)
+                aided(processor)(reading, batch, done)
         assert asked == [True, False]
 
 
 class TestShifts:
     """A page on which one pixel is black, and a character known to be there."""
 
-    def shifts(self, seed: int, shift: int) -> list[tuple[int, int]]:
+    def shifts(self, processor: DonutProcessor, seed: int, shift: int) -> list[tuple[int, int]]:
         """How far pages of 60 steps go down and right."""
         page = torch.full((2, 96, 160), 255, dtype=torch.uint8)
         page[:, 40, 70] = 0
         points = torch.tensor([[[70.0, 40.0], [-1.0, -1.0]]]).expand(2, -1, -1)
         found = []
         for step in range(60):
-            pages, moved = TestFading.aided(shift=shift, seed=seed)._shifted(page, points, step)
+            pages, moved = aided(processor, shift=shift, seed=seed)._shifted(page, points, step)
             ((first, down, right), (second, *same)) = (pages == 0).nonzero().tolist()
             assert (first, second, same) == (0, 1, [down, right])
             assert moved.tolist() == [[[right, down], [-1, -1]]] * 2
             found.append((down - 40, right - 70))
         return found
 
-    def test_page_and_points_go_together_by_at_most_the_shift(self) -> None:
-        downs, rights = (set(way) for way in zip(*self.shifts(0, 2), strict=True))
+    def test_page_and_points_go_together_by_at_most_the_shift(self, processor: DonutProcessor) -> None:
+        downs, rights = (set(way) for way in zip(*self.shifts(processor, 0, 2), strict=True))
         assert downs == rights == {-2, -1, 0, 1, 2}
 
-    def test_a_step_has_its_shift_and_a_seed_its_own(self) -> None:
-        assert self.shifts(0, 3) == self.shifts(0, 3)
-        assert self.shifts(0, 3) != self.shifts(1, 3)
-        assert set(self.shifts(0, 0)) == {(0, 0)}
+    def test_a_step_has_its_shift_and_a_seed_its_own(self, processor: DonutProcessor) -> None:
+        assert self.shifts(processor, 0, 3) == self.shifts(processor, 0, 3)
+        assert self.shifts(processor, 0, 3) != self.shifts(processor, 1, 3)
+        assert set(self.shifts(processor, 0, 0)) == {(0, 0)}
 
-    def test_the_loss_shifts_by_the_step(self, pages: Pages, model: Donut, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_loss_shifts_by_the_step(
+        self, pages: Pages, model: Donut, monkeypatch: pytest.MonkeyPatch, processor: DonutProcessor
+    ) -> None:
         steps: list[int] = []
         shifted = AidedReading._shifted
 
@@ -207,5 +216,5 @@ class TestShifts:
         model.cell_reader = CellReader(model.encoder.config.hidden_size, model.decoder.config.vocab_size)
         documents = Documents(pages)
         for step in (0, 3, 7):
-            TestFading.aided(shift=2)(model, documents.collate([documents[0]]), step / STEPS)
+            aided(processor, shift=2)(model, documents.collate([documents[0]]), step / STEPS)
         assert steps == [0, 3, 7]

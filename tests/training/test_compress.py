@@ -88,7 +88,7 @@ def short(pages: Pages) -> Pages:
 
 @pytest.fixture
 def course(short: Pages, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut) -> Course:
-    return Course(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET)
+    return Course(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET, len(short))
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def student(processor: DonutProcessor) -> Donut:
     return build(replace(TINY, max_tokens=LONGEST), TINY.small, len(processor.tokenizer), seed=5)
 
 
-def strategy(objective: Objective, rate: float = 1.0, constraint: Constraint | None = None) -> Strategy:
-    return Strategy("mine", "", reference("small"), objective, constraint, rate=rate)
+def strategy(objective: Objective, constraint: Constraint | None = None) -> Strategy:
+    return Strategy("mine", "", reference("small"), objective, constraint)
 
 
 def nothing(model: Donut) -> float:
@@ -131,13 +131,21 @@ def shown(model: Donut) -> Iterator[list[dict[str, torch.Tensor]]]:
 
 class TestCourse:
     @pytest.mark.parametrize(
-        ("documents", "batch", "expected"),
-        [(6, 2, (3, 2)), (6, 4, (1, 4)), (6, 8, (1, 6)), (5, 2, (2, 2)), (1, 8, (1, 1)), (6, 6, (1, 6))],
+        ("count", "documents", "batch", "expected"),
+        [
+            (6, 6, 2, (3, 2)),
+            (6, 6, 4, (1, 4)),
+            (6, 6, 8, (1, 6)),
+            (5, 5, 2, (2, 2)),
+            (1, 1, 8, (1, 1)),
+            (4, 21, 2, (10, 2)),
+        ],
     )
-    def test_a_course_is_one_pass_in_whole_batches(
-        self, documents: int, batch: int, expected: tuple[int, int], course: Course
+    def test_documents_are_seen_in_whole_batches_however_few_pages_there_are(
+        self, count: int, documents: int, batch: int, expected: tuple[int, int], course: Course
     ) -> None:
-        course = replace(course, pages=course.pages.head(documents), budget=replace(BUDGET, batch=batch))
+        head = course.pages.head(count)
+        course = replace(course, pages=head, documents=documents, budget=replace(BUDGET, batch=batch))
         assert (course.steps, course.batch) == expected
 
     def test_the_prompt_is_the_data_sets(self, course: Course, processor: DonutProcessor) -> None:
@@ -223,20 +231,19 @@ class TestTeachersLogits:
 
 
 class TestPlan:
-    @pytest.mark.parametrize("rate", [1.0, 0.25, 3.0])
-    def test_the_rate_of_the_strategy_multiplies_that_of_the_budget(
-        self, rate: float, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    def test_it_is_that_of_the_budget_at_the_given_rate(
+        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         course = replace(course, budget=replace(BUDGET, batch=2, save_steps=11))
-        train_strategy(student, strategy(CrossEntropy(), rate), course, nothing, 7, "a title", tmp_path / "x")
-        assert trainer.plan == Plan(steps=3, batch=2, learning_rate=0.02 * rate, seed=7, save_steps=11)
+        train_strategy(student, strategy(CrossEntropy()), course, 0.003, nothing, 7, "a title", tmp_path / "x")
+        assert trainer.plan == Plan(steps=3, batch=2, learning_rate=0.003, seed=7, save_steps=11)
         assert trainer.model is student
         assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
 
     def test_it_trains_on_the_documents_of_the_course_not_on_validation(
         self, course: Course, short: Pages, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
-        train_strategy(student, strategy(CrossEntropy()), course, nothing, 0, "", tmp_path)
+        train_strategy(student, strategy(CrossEntropy()), course, 0.02, nothing, 0, "", tmp_path)
         batch = trainer.batch(0, 1, 2, 3, 4, 5)
         assert set(batch) == {"pages", "labels", "points"}
         assert torch.equal(batch["pages"], short.pages)
@@ -252,7 +259,7 @@ class TestPlan:
             read.append(model)
             return len(read) / 10
 
-        curve = train_strategy(student, strategy(CrossEntropy()), course, validate, 0, "", tmp_path)
+        curve = train_strategy(student, strategy(CrossEntropy()), course, 0.02, validate, 0, "", tmp_path)
         assert curve == []
         (callback,) = trainer.callbacks
         assert isinstance(callback, EverySteps)
@@ -260,7 +267,7 @@ class TestPlan:
             callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None))
         assert read == [student, student]
         assert json.loads((tmp_path / "journal.json").read_text())["curve"] == [[3, 0.1], [5, 0.2]]
-        assert train_strategy(student, strategy(CrossEntropy()), course, validate, 0, "", tmp_path) == [
+        assert train_strategy(student, strategy(CrossEntropy()), course, 0.02, validate, 0, "", tmp_path) == [
             (3, 0.1),
             (5, 0.2),
         ]
@@ -279,7 +286,7 @@ class TestTeaching:
         """What the objective hears of documents 3 and 0, in this order."""
         listening = Listening(teaching)
         course.teacher.train()
-        train_strategy(student, strategy(listening), course, nothing, 0, "", folder)
+        train_strategy(student, strategy(listening), course, 0.02, nothing, 0, "", folder)
         batch = trainer.batch(3, 0)
         loss = trainer.loss(student, batch, 0.5)
         ((ours, theirs, labels),) = listening.heard
@@ -415,7 +422,7 @@ class TestConstraint:
             return 0.5
 
         mine = strategy(Noted(), constraint=cast(Constraint, Attached(events)))
-        curve = train_strategy(student, mine, course, validate, 0, "", tmp_path)
+        curve = train_strategy(student, mine, course, 0.02, validate, 0, "", tmp_path)
         assert events == ["attach", *["loss", "after step", "validate"] * 3, "check"]
         assert curve == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
@@ -424,7 +431,7 @@ class TestConstraint:
     ) -> None:
         mine = strategy(CrossEntropy(), constraint=cast(Constraint, Attached([], broken=True)))
         with pytest.raises(RuntimeError, match="broken"):
-            train_strategy(student, mine, course, nothing, 0, "", tmp_path)
+            train_strategy(student, mine, course, 0.02, nothing, 0, "", tmp_path)
         assert trainer.model is student
 
     def test_validation_sees_the_zeros_kept(self, course: Course, student: Donut, tmp_path: Path) -> None:
@@ -440,7 +447,14 @@ class TestConstraint:
 
         def trained(constraint: Constraint | None) -> Curve:
             return train_strategy(
-                student, strategy(CrossEntropy(), 0.1, constraint), course, validate, 0, "", tmp_path / str(constraint)
+                student,
+                strategy(CrossEntropy(), constraint),
+                course,
+                0.002,
+                validate,
+                0,
+                "",
+                tmp_path / str(constraint),
             )
 
         trained(FixedMask())
