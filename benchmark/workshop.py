@@ -161,7 +161,7 @@ class Workshop:
             return self._follow(cell, self._course(cell), self.begin(cell), 1.0)
         facts = {name: recipe[name] for name in ("start_hash", "start_documents", "steps", "documents")}
         curve = [(step, ted) for step, ted in recipe["curve"]]
-        return Trained(self.zoo.load_upstream(cell.strategy.name), Training(**facts, curve=curve))
+        return Trained(self.zoo.load_upstream(cell.strategy.name), Training(**facts, optimizer=OPTIMIZER, curve=curve))
 
     def _read_before(self, cell: Cell) -> dict[str, Any] | None:
         """The recipe of the zoo's upstream model of this very strategy, if it has one that this cell may begin with."""

@@ -181,6 +181,13 @@ class TestTaskTeacher:
         assert (name, seed, learning_rate) == ("task-teacher", 0, SMALL.task_teacher.learning_rate)
         assert (len(course.pages), course.steps) == (48, 6)
 
+    def test_strangers_may_read_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
+        letters = replace(datasets["synthdog-mini"], name="letters")
+        small = replace(SMALL, task_teacher=replace(TINY.task_teacher, reading_documents=16))
+        shop = replace(workshop, scale=small)
+        assert shop.trained(Cell(built_in("teacher"), letters, small, "quick", 0)).training.start_documents == 48_016
+        assert TINY.task_teacher.reading_documents == TINY.task_teacher.task_documents
+
     def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
         training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
         assert (training.documents, training.start_documents) == (0, 48_048)

@@ -180,6 +180,7 @@ class TestRecord:
         assert (record.rate, record.learning_rate) == (1.0, TINY.quick.learning_rate)
         assert record.optimizer == "Muon (weight decay 0.1) and Adam"
         assert record.options == {"weight": "1.5"}
+        assert finished["prune-distill", "synthdog-mini"].rate is None, "upstream all learn at the budget's own"
         assert (record.package or "").startswith("donutbench ")
         assert "donutbench_strategies.prune_distill" in (record.source or "")
         assert "donutbench_datasets.receipts_mini" in (record.dataset_source or "")
