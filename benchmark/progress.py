@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
 
 
 class Bar(TrainerCallback):
@@ -37,6 +38,20 @@ class Bar(TrainerCallback):
 
     def stop(self) -> None:
         self._bar.stop()
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without the bars and reports of transformers: what is wrong, we say in a line of our own."""
+    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -197,22 +197,21 @@ class TestFeatureDistillation:
         assert self.missing(Outputs(logits, (noise,), (noise,)), teacher, labels) > 0.9
 
     def test_the_map_is_kept_small_by_a_thousandth(self) -> None:
-        """Fewer tokens than features: the fit by least squares with the ridge as rows of its own."""
+        """Of a feature that hardly varies little is read: what least squares finds with the ridge as more rows."""
         generator = torch.Generator().manual_seed(0)
-        features = 3 * torch.randn(1, 5, 8, generator=generator)
-        goal = torch.randn(1, 5, 6, generator=generator) + 1
-        labels, logits = torch.ones(1, 5, dtype=torch.long), torch.zeros(1, 5, 4)
-        rows = np.concatenate([features[0].double().numpy(), np.ones((5, 1))], 1)
+        hidden = torch.randn(1, 40, 3, generator=generator)
+        features, goal = hidden * torch.tensor([3.0, 3.0, 0.1]), hidden[..., 1:] + 1
+        labels, logits = torch.ones(1, 40, dtype=torch.long), torch.zeros(1, 40, 4)
+        rows = np.concatenate([features[0].double().numpy(), np.ones((40, 1))], 1)
         ridge = 1e-3 * np.diag(rows.T @ rows).mean()
+        truth = goal[0].double().numpy()
         solution, *_ = np.linalg.lstsq(
-            np.concatenate([rows, np.sqrt(ridge) * np.eye(9)]),
-            np.concatenate([goal[0].double().numpy(), np.zeros((9, 6))]),
+            np.concatenate([rows, np.sqrt(ridge) * np.eye(4)]), np.concatenate([truth, np.zeros((4, 2))])
         )
-        left = goal[0].double().numpy() - rows @ solution
-        share = (left**2).mean() / goal[0].double().numpy().var(0).mean()
+        share = ((truth - rows @ solution) ** 2).mean() / truth.var(0).mean()
         found = self.missing(Outputs(logits, (features,), (features,)), Outputs(logits, (goal,), (goal,)), labels)
-        assert share > 1e-5
-        assert found == pytest.approx(share, rel=0.05)
+        assert share > 0.01
+        assert found == pytest.approx(share, rel=1e-3)
 
     def test_its_gradient_is_that_of_the_best_map(self) -> None:
         """By finite differences through the fit itself: the map need not be followed."""

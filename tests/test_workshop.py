@@ -203,7 +203,7 @@ class TestTaskTeacher:
 
 class TestSeeds:
     def test_a_teacher_loaded_twice_is_one_teacher(self, workshop: Workshop) -> None:
-        """The tokens of new data begin untrained, but with the same numbers."""
+        """The tokens of new data begin at the mean of all, with the same numbers each time."""
         teacher = workshop.zoo.folder / "teacher"
         references = DatasetReferences(workshop.zoo, teacher, 0, vocabulary=200)
         state = torch.get_rng_state()
@@ -212,6 +212,9 @@ class TestSeeds:
         assert torch.equal(torch.get_rng_state(), state)
         other = fit_vocabulary(load_model(teacher), 200, seed=1)
         assert fingerprint(other) != fingerprint(one)
+        known = len(load_model(teacher).decoder.get_input_embeddings().weight)
+        table = one.decoder.get_input_embeddings().weight
+        assert torch.allclose(table[known:], table[:known].mean(0).expand(200 - known, -1), atol=1e-3)
 
     def test_a_start_that_draws_draws_the_same_for_a_seed(self, workshop: Workshop, receipts: Dataset) -> None:
         def noisy(references: Any, scale: Scale, seed: int) -> Any:

@@ -7,8 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +16,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import DonutProcessor, VisionEncoderDecoderConfig
-from transformers.utils import logging
 
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
+from benchmark.progress import silent
 from benchmark.results import write_atomically
 
 WEIGHTS = "model.safetensors"
@@ -53,7 +52,7 @@ def load_model(path: str | Path) -> Donut:
     if read is None:
         raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}")
     try:
-        with _quietly():
+        with silent():
             config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
             model, misfits = read(folder, config)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
@@ -116,7 +115,7 @@ def load_processor(path: str | Path) -> DonutProcessor:
     """The processor of a folder, or the one that the folder's ``processor.json`` points to."""
     place = _place_of_processor(Path(path))
     try:
-        with _quietly():
+        with silent():
             processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
         return processor
     except Exception as error:  # as above
@@ -160,7 +159,7 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
             model.config.save_pretrained(str(part))
             save_file(packed_state(model, dtype), part / PACKED, METADATA)
         else:
-            with _quietly():
+            with silent():
                 model.save_pretrained(str(part), state_dict=dense_state(model, dtype))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
@@ -168,20 +167,6 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
         shutil.rmtree(part, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write the checkpoint {folder}: {reason}") from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without transformers' bar and its report of what was loaded: what is wrong, we say in a line."""
-    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def fingerprint(model: Donut) -> str:

@@ -18,6 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
+from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
 
 
@@ -126,13 +127,14 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
 
 
 def fit_vocabulary(model: Donut, size: int, seed: int = 0) -> Donut:
-    """Give the decoder `size` tokens, in place: tokens of data sets that it has not seen yet begin untrained.
+    """Give the decoder `size` tokens, in place: those of data sets that it has not seen yet begin at the mean of all.
 
-    What they begin with depends on the seed alone, so that a model loaded twice is the same model.
+    Hewitt 2021. Drawn from nothing, one new prompt took prune-finetune from 0.69 to 0.20 on receipts. What a token
+    begins with depends on the model and the seed alone, so that a model loaded twice is the same model.
     """
     if model.decoder.get_input_embeddings().weight.shape[0] < size:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), silent():
             torch.manual_seed(seed)
-            model.decoder.resize_token_embeddings(size, mean_resizing=False)
+            model.decoder.resize_token_embeddings(size, mean_resizing=True)
         model.decoder.config.vocab_size = size
     return model

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from benchmark.models.donut import Donut
-from benchmark.progress import Bar
+from benchmark.progress import Bar, silent
 from benchmark.training.muon import MuonWithAdam
 from benchmark.training.pages import Pages
 
@@ -118,7 +118,8 @@ def train(
     )
     loop.remove_callback(PrinterCallback)
     try:
-        loop.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+        with silent():
+            loop.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
     finally:
         bar.stop()
     return losses

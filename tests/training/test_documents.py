@@ -119,7 +119,8 @@ class TestLoading:
 
 
 class TestPoints:
-    def test_only_printed_characters_have_one(self, pages: Pages, processor: DonutProcessor) -> None:
+    def test_only_printed_characters_have_one(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
+        pages = load_pages(datasets["receipts-mini"].open(TINY, "test", 0, 2), processor, TINY.max_tokens)
         assert pages.points.dtype == torch.float32
         for labels, points in zip(pages.labels, pages.points, strict=True):
             known = points[:, 0] >= 0
