@@ -103,6 +103,8 @@ class Workshop:
             plugins = [self.contents.get(("strategy", strategy)), self.contents.get(("dataset", dataset))]
             zoo = self.zoo.fingerprint(strategy, dataset)
             before = self._upstream_cell(cell) if self._reads_here(cell) else None
+            if cell.budget != TEACHING and self.zoo.task_teacher(dataset) is None:
+                self.key(self._teaching_cell(cell))  # now: what opens a data set may remember what it has opened
             self._keys[cell.name] = key_of(cell, plugins, zoo, self.key(before) if before is not None else None)
         return self._keys[cell.name]
 
@@ -230,7 +232,9 @@ class Workshop:
 
     def _teaching_cell(self, cell: Cell) -> Cell:
         """The one task teacher of all rows and seeds, for data that the zoo does not know."""
-        strategy = Strategy("task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy())
+        strategy = Strategy(
+            "task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy(), upstream=False
+        )
         return Cell(strategy, cell.dataset, self.scale, TEACHING, seed=0, limit=cell.limit, device=cell.device)
 
     def _teach(self, cell: Cell) -> Trained:

@@ -70,6 +70,18 @@ class Watched:
         return self.dataset.open(scale, split, seed, count)
 
 
+@dataclass
+class Remembering:
+    """Opens a data set and keeps what it has opened."""
+
+    dataset: Dataset
+    seen: list[tuple[Split, int]] = field(default_factory=list)
+
+    def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+        self.seen.append((split, seed))
+        return self.dataset.open(scale, split, seed, count)
+
+
 @pytest.fixture
 def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
     notes = Notes()
@@ -184,6 +196,18 @@ class TestTaskTeacher:
     def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
         training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
         assert (training.documents, training.start_documents) == (0, 48_048)
+
+    def test_it_is_the_same_after_its_data_have_been_opened(
+        self, workshop: Workshop, bills: Dataset, notes: Notes
+    ) -> None:
+        for _ in range(2):
+            opened = replace(bills, open=Remembering(bills))
+            again = replace(workshop, _keys={})
+            cell = Cell(built_in("teacher"), opened, SMALL, "quick", 0)
+            again.key(cell)
+            opened.open(SMALL, "validation", len(notes.courses), 1)
+            again.trained(cell)
+        assert len(notes.courses) == 1
 
     def test_it_is_balanced_as_the_zoos_are(self, workshop: Workshop, bills: Dataset) -> None:
         """Pruning by magnitude reads as importance what is only the freedom of scales."""
