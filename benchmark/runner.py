@@ -144,7 +144,7 @@ def _common(cell: Cell, key: str, job: Job) -> dict[str, object]:
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective else None,
         "constraint": describe(strategy.constraint) if strategy.constraint else None,
-        "rate": strategy.rate if strategy.objective else None,
+        "rate": strategy.rate if strategy.objective and dataset.name != job.workshop.upstream.name else None,
         "environment": environment(job.workshop.device),
         "key": key,
     }

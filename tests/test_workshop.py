@@ -206,7 +206,7 @@ class TestTaskTeacher:
             cell = Cell(built_in("teacher"), opened, SMALL, "quick", 0)
             again.key(cell)
             opened.open(SMALL, "validation", len(notes.courses), 1)
-            again.trained(cell)
+            again.begin(cell)
         assert len(notes.courses) == 1
 
     def test_it_is_balanced_as_the_zoos_are(self, workshop: Workshop, bills: Dataset) -> None:
