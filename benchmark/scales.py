@@ -68,7 +68,7 @@ class Scale:
     quick: Budget
     full: Budget
     task_teacher: Budget
-    """How the reading teacher becomes the teacher of a task that the zoo has none for; belongs to no strategy."""
+    """How the reading teacher becomes the teacher of data that the zoo has none for; belongs to no strategy."""
     validation_documents: int
     test_documents: int
 
@@ -103,7 +103,7 @@ TINY = Scale(
         reading_documents=24000, task_documents=16000, batch=8, learning_rate=2e-2, evaluations=10, save_steps=250
     ),
     task_teacher=Budget(
-        reading_documents=0, task_documents=6400, batch=8, learning_rate=1e-2, evaluations=4, save_steps=100
+        reading_documents=6400, task_documents=6400, batch=8, learning_rate=1e-2, evaluations=4, save_steps=100
     ),
     validation_documents=40,
     test_documents=100,

@@ -29,7 +29,7 @@ from benchmark.zoo import DatasetReferences, Zoo, open_zoo
 SMALL = replace(
     TINY,
     quick=replace(TINY.quick, task_documents=24, reading_documents=40),
-    task_teacher=replace(TINY.task_teacher, task_documents=48),
+    task_teacher=replace(TINY.task_teacher, task_documents=48, reading_documents=32),
     validation_documents=5,
     test_documents=4,
 )
@@ -196,6 +196,13 @@ class TestTaskTeacher:
     def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
         training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
         assert (training.documents, training.start_documents) == (0, 48_048)
+
+    def test_other_reading_has_one_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
+        letters = replace(datasets["synthdog-mini"], name="letters")
+        workshop.begin(Cell(built_in("teacher"), letters, SMALL, "quick", 0))
+        ((name, course, _, _),) = notes.courses
+        assert (name, len(course.pages)) == ("task-teacher", 32)
+        assert TINY.task_teacher.documents("reading") == TINY.task_teacher.documents("extraction") == 6400
 
     def test_it_is_the_same_after_its_data_have_been_opened(
         self, workshop: Workshop, bills: Dataset, notes: Notes
