@@ -135,6 +135,13 @@ class TestTraining:
         assert trained.training.learning_rate == task[2]
         assert trained.training.optimizer == "Muon (weight decay 0.1) and Adam"
 
+    def test_another_rate_does_not_read_again(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
+        for rate in (0.25, 0.5):
+            cell = Cell(replace(DENSE, rate=rate), receipts, SMALL, "quick", 0, (("rate", str(rate)),))
+            workshop.trained(cell)
+        workshop.trained(Cell(DENSE, workshop.upstream, SMALL, "quick", seed=0))
+        assert [course.dataset.name for _, course, _, _ in notes.courses].count("synthdog-mini") == 1
+
     def test_all_that_was_read_is_counted(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
         training = workshop.trained(Cell(DENSE, receipts, SMALL, "quick", seed=0)).training
         assert (training.steps, training.documents) == (5 + 3, 40 + 24)
