@@ -106,8 +106,8 @@ def describe(part: object) -> str:
 def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> list[tuple[Strategy, Options]]:
     """Strategies with these options set (``--set target=half``), each with those that change it.
 
-    Options are the fields of its parts, and its `rate`, if it trains. `UserError` for an option that no strategy has,
-    or a value that does not fit.
+    Options are the fields of its parts, and its `rate`, if it trains: a field of that name is out of reach then.
+    `UserError` for an option that no strategy has, or a value that does not fit.
     """
     chosen = list(strategies)
     known = {name for strategy in chosen for name in _options_of(strategy)}
@@ -117,18 +117,24 @@ def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> 
 
 
 def _with_options(strategy: Strategy, options: Mapping[str, str]) -> tuple[Strategy, Options]:
-    changes: dict[str, Any] = {kind: _set(part, options) for kind, part in parts_of(strategy).items()}
-    if strategy.objective is not None and "rate" in options:
+    trains = strategy.objective is not None
+    of_parts = {name: text for name, text in options.items() if not (trains and name == "rate")}
+    changes: dict[str, Any] = {kind: _set(part, of_parts) for kind, part in parts_of(strategy).items()}
+    if trains and "rate" in options:
         changes["rate"] = _convert("rate", options["rate"], strategy.rate)
     changed = replace(strategy, **changes)
     before, now = _options_of(strategy), _options_of(changed)
     # By the value and not by how it was typed, so that 0.50 and 0.5 are one cell.
-    return changed, tuple((name, str(now[name])) for name in sorted(options) if before.get(name) != now.get(name))
+    return changed, tuple((name, str(now[name][0])) for name in sorted(options) if before.get(name) != now.get(name))
 
 
-def _options_of(strategy: Strategy) -> dict[str, Any]:
-    options = {name: value for part in parts_of(strategy).values() for name, value in _options(part).items()}
-    return options if strategy.objective is None else {**options, "rate": strategy.rate}
+def _options_of(strategy: Strategy) -> dict[str, list[Any]]:
+    """The values of each option: several where parts share its name."""
+    options: dict[str, list[Any]] = {}
+    for part in parts_of(strategy).values():
+        for name, value in _options(part).items():
+            options.setdefault(name, []).append(value)
+    return options if strategy.objective is None else {**options, "rate": [strategy.rate]}
 
 
 def _options(part: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -44,17 +44,19 @@ def _identity(value: Any, what: str, depth: int) -> Json:
 
     if value is None or type(value) in (bool, int, float, str):
         return value
+    if isinstance(value, BuiltinFunctionType) and not isinstance(value.__self__, (ModuleType, type(None))):
+        return [value.__qualname__, inner(value.__self__, "__self__")]
     if isinstance(value, (type, BuiltinFunctionType, ModuleType)):
         return _name(value)
     if isinstance(value, FunctionType):
         return _function(value, inner)
     if isinstance(value, MethodType):
         return [_name(value.__func__), inner(value.__self__, "__self__")]
-    return [_name(type(value)), *_held(value, what, inner)]
+    return [_name(type(value)), *_held(value, what, inner), *_attributes(value, inner)]
 
 
 def _held(value: Any, what: str, inner: _Inner) -> Iterator[Json]:
-    """What a value of any other type holds."""
+    """What a value of any other type holds, as a value of its kind."""
     if isinstance(value, (complex, bytes, PurePath)):
         yield repr(value)
     elif isinstance(value, (list, tuple)):
@@ -68,10 +70,37 @@ def _held(value: Any, what: str, inner: _Inner) -> Iterator[Json]:
         yield inner(value.keywords, "keywords")
     elif isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
         yield from (value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest())
+    elif _is_tensor(value):  # it would be copied with its place in memory
+        data = value.detach().cpu().contiguous().flatten().view(sys.modules["torch"].uint8).numpy()
+        yield from (str(value.dtype), list(value.shape), hashlib.sha256(data.tobytes()).hexdigest())
     elif dataclasses.is_dataclass(value):
         yield {field.name: inner(getattr(value, field.name), field.name) for field in dataclasses.fields(value)}
     else:
         yield _state(value, what, inner)
+
+
+def _is_tensor(value: object) -> bool:
+    torch = sys.modules.get("torch")  # not loaded for this: without it there are no tensors
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+_KINDS = (list, tuple, set, frozenset, dict)
+
+
+def _attributes(value: Any, inner: _Inner) -> Iterator[Json]:
+    """What a data class, or one's own kind of list, holds beside its fields or items."""
+    if dataclasses.is_dataclass(value) or isinstance(value, _KINDS):
+        fields = {field.name for field in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
+        held = {name: part for name, part in getattr(value, "__dict__", {}).items() if name not in fields}
+        if known := _lasting(value, held):
+            yield {name: inner(part, name) for name, part in known.items()}
+
+
+def _lasting(value: object, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes without cached properties: those say nothing new, and come when they are first asked for."""
+    kind = type(value)
+    cached = functools.cached_property
+    return {name: part for name, part in attributes.items() if not isinstance(getattr(kind, name, None), cached)}
 
 
 def _state(value: object, what: str, inner: _Inner) -> Json:
@@ -88,6 +117,8 @@ def _state(value: object, what: str, inner: _Inner) -> Json:
         ) from None
     if isinstance(reduced, str):  # a global, by name
         return reduced
+    if len(reduced) > 2 and isinstance(reduced[2], dict):
+        reduced = (*reduced[:2], _lasting(value, reduced[2]), *reduced[3:])
     return [inner(list(part) if isinstance(part, Iterator) else part, "state") for part in reduced]
 
 
@@ -126,20 +157,37 @@ def _is_loaded_file(module: str | None) -> bool:
 def content(plugin: object) -> str:
     """A hash of the files of a plugin: its module and what that imports of its own package or folder.
 
-    A package is hashed whole, data and all. Modules of other packages count by the versions in the key, or not at
-    all; a module without a file counts by its name.
+    A package is hashed whole, data and all. A class or an object is where its class and its hooks are written. Modules
+    of other packages count by the versions in the key, or not at all; a module without a file counts by its name.
     """
-    name = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
-    module = sys.modules.get(name, plugin)
-    path = Path(getattr(module, "__file__", None) or "")
+    contents = {name: _content(name, plugin) for name in _modules(plugin)}
+    if len(contents) == 1:
+        return contents.popitem()[1]
+    return _digest({name: found.encode() for name, found in contents.items()})
+
+
+def _modules(plugin: object) -> set[str]:
+    if isinstance(plugin, ModuleType):
+        return {plugin.__name__}
+    kind = plugin if isinstance(plugin, type) else type(plugin)
+    hooks = [getattr(plugin, name) for name in dir(plugin) if name.startswith("donutbench_")]
+    return {kind.__module__, *(str(hook.__module__) for hook in hooks if callable(hook))}
+
+
+def _content(name: str, plugin: object) -> str:
+    path = Path(getattr(sys.modules.get(name, plugin), "__file__", None) or "")
     if not path.is_file():
         return _digest({name: b""})
-    if path.name == "__init__.py":
-        return _digest(_package(path.parent))
     top = name.partition(".")[0]
+    if path.name == "__init__.py":
+        root = path.parents[name.count(".") + 1]
+        around = _imported(sorted(path.parent.rglob("*.py")), root, top)
+        inside = f"{path.parent.relative_to(root).as_posix()}/"
+        others = {place: data for place, data in around.items() if place and not place.startswith(inside)}
+        return _digest({**{f"/{place}": data for place, data in others.items()}, **_package(path.parent)})
     # A module of a package looks for its own package, a file for its neighbours.
     root = path.parents[name.count(".")] if "." in name else path.parent
-    return _digest(_imported(path, root, top if "." in name else None))
+    return _digest(_imported([path], root, top if "." in name else None))
 
 
 def _package(folder: Path) -> dict[str, bytes]:
@@ -147,14 +195,14 @@ def _package(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _imported(path: Path, root: Path, package: str | None) -> dict[str, bytes]:
-    """`path` and all that it imports below `root`, of `package` alone if that is given."""
+def _imported(paths: Sequence[Path], root: Path, package: str | None) -> dict[str, bytes]:
+    """`paths` and all that they import below `root`, of `package` alone if that is given."""
     found: dict[str, bytes] = {}
-    waiting = [path]
+    waiting = [*paths]
     while waiting:
         file = waiting.pop()
         # The plugin itself goes by no name, so that a copy of it elsewhere is the same.
-        place = "" if file == path else file.relative_to(root).as_posix()
+        place = "" if file == paths[0] else file.relative_to(root).as_posix()
         if place not in found:
             found[place] = file.read_bytes()
             waiting += [
@@ -174,7 +222,11 @@ def _counts(top: str, package: str | None) -> bool:
 def _imports(source: bytes, file: Path, root: Path) -> Iterator[str]:
     """The dotted names that a source imports, anywhere in it; of `from a import b` both a and a.b."""
     here = list(file.relative_to(root).parent.parts)
-    for node in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # a neighbour that the plugin does without
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

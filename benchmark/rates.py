@@ -21,12 +21,12 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     cells = [cell for rate in rates for cell in _cells(config, rate)]
     if not cells:
         raise UserError("no rate to choose: none of these strategies trains on a task")
-    # Data set by data set, so that its pages need not be kept for later.
-    cells.sort(key=lambda cell: cell.dataset.name)
-    trials = [_try(cell, job, f"{number}/{len(cells)}") for number, cell in enumerate(cells, start=1)]
-    others = {_place(trial): trial for trial in read_trials(config.output)}
-    kept = {**others, **{_place(trial): trial for trial in trials}}
-    write_trials(config.output, [kept[place] for place in sorted(kept)])
+    kept = {_place(trial): trial for trial in read_trials(config.output)}
+    trials = []
+    for number, cell in enumerate(cells, start=1):
+        trials.append(_try(cell, job, f"{number}/{len(cells)}"))
+        kept[_place(trials[-1])] = trials[-1]
+        write_trials(config.output, [kept[place] for place in sorted(kept)])
     return trials
 
 
@@ -35,8 +35,8 @@ def _cells(config: RunConfig, rate: float) -> Iterator[Cell]:
     return (cell for cell in job.cells if cell.strategy.objective and cell.dataset.task == "extraction")
 
 
-def _place(trial: Trial) -> tuple[str, str, str, str, int, float]:
-    return trial.scale, trial.budget, trial.strategy, trial.dataset, trial.seed, trial.rate
+def _place(trial: Trial) -> tuple[str, str, int, str, str, int, float]:
+    return trial.scale, trial.budget, trial.limit or 0, trial.strategy, trial.dataset, trial.seed, trial.rate
 
 
 def _try(cell: Cell, job: Job, place: str) -> Trial:
@@ -61,7 +61,8 @@ def _try(cell: Cell, job: Job, place: str) -> Trial:
         rate=cell.strategy.rate,
         learning_rate=cell.strategy.rate * budget.learning_rate,
         steps=steps,
-        validation_documents=cell.scale.validation_documents,
+        limit=cell.limit,
+        validation_documents=min(cell.scale.validation_documents, cell.limit or cell.scale.validation_documents),
         validation_ted=ted,
         key=job.workshop.key(cell),
     )

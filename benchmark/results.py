@@ -98,9 +98,9 @@ class Record(_Frozen):
     `options` are those that differ from the strategy's own. `start` describes what training began from;
     `start_documents` are those that the reference models in it had been trained on (None: an old record does not
     say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
-    `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate,
-    `learning_rate` the peak on the task; both None where nothing trains. The curves hold (step, validation N-TED
-    accuracy). `key` changes with everything that would change the result.
+    `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on
+    a task, None upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves
+    hold (step, validation N-TED accuracy). `key` changes with everything that would change the result.
     """
 
     schema_version: Literal[2] = 2

@@ -68,7 +68,7 @@ class Scale:
     quick: Budget
     full: Budget
     task_teacher: Budget
-    """How the reading teacher becomes the teacher of a task that the zoo has none for; belongs to no strategy."""
+    """How the reading teacher becomes the teacher of data that the zoo has none for; belongs to no strategy."""
     validation_documents: int
     test_documents: int
 

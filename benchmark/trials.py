@@ -23,6 +23,7 @@ class Trial(BaseModel):
     scale: str
     budget: str
     seed: int
+    limit: int | None = None
     rate: float
     learning_rate: float
     steps: int
@@ -61,20 +62,27 @@ def read_trials(directory: Path) -> list[Trial]:
 def best_rates(trials: Iterable[Trial]) -> dict[str, float]:
     """For each strategy the rate of the best mean over data sets and seeds; the lower one of two equals.
 
-    Only rates that were tried wherever another was are compared; one that came to no end anywhere is out.
+    Only rates that were tried wherever another was are compared; one that came to no end anywhere is out. All trials
+    are of one scale, budget and limit.
     """
-    scores: dict[str, dict[float, list[float | None]]] = {}
+    scores: dict[str, dict[float, Scores]] = {}
     for trial in trials:
-        scores.setdefault(trial.strategy, {}).setdefault(trial.rate, []).append(trial.validation_ted)
-    return {strategy: _best(rates) for strategy, rates in scores.items() if _whole(rates)}
+        of_rate = scores.setdefault(trial.strategy, {}).setdefault(trial.rate, {})
+        of_rate[trial.dataset, trial.seed] = trial.validation_ted
+    means = {strategy: _means(rates) for strategy, rates in scores.items()}
+    return {strategy: _best(of_rates) for strategy, of_rates in means.items() if of_rates}
 
 
-def _whole(rates: dict[float, list[float | None]]) -> dict[float, float]:
-    most = max(map(len, rates.values()))
-    known = {rate: [ted for ted in teds if ted is not None] for rate, teds in rates.items()}
-    return {rate: sum(teds) / most for rate, teds in known.items() if len(teds) == most}
+Scores = dict[tuple[str, int], float | None]
+"""By data set and seed."""
 
 
-def _best(rates: dict[float, list[float | None]]) -> float:
-    means = _whole(rates)
+def _means(rates: dict[float, Scores]) -> dict[float, float]:
+    """Of the rates that have a score everywhere."""
+    places = {place for scores in rates.values() for place in scores}
+    known = {rate: [ted for ted in scores.values() if ted is not None] for rate, scores in rates.items()}
+    return {rate: sum(teds) / len(teds) for rate, teds in known.items() if len(teds) == len(places)}
+
+
+def _best(means: dict[float, float]) -> float:
     return min(means, key=lambda rate: (-round(means[rate], 6), rate))

@@ -103,7 +103,11 @@ class Workshop:
             plugins = [self.contents.get(("strategy", strategy)), self.contents.get(("dataset", dataset))]
             zoo = self.zoo.fingerprint(strategy, dataset)
             before = self._upstream_cell(cell) if self._reads_here(cell) else None
-            self._keys[cell.name] = key_of(cell, plugins, zoo, self.key(before) if before is not None else None)
+            if cell.budget != TEACHING and self.zoo.task_teacher(dataset) is None:
+                self.key(self._teaching_cell(cell))  # now: what opens a data set may remember what it has opened
+            self._keys[cell.name] = key_of(
+                self._as_it_trains(cell), plugins, zoo, self.key(before) if before is not None else None
+            )
         return self._keys[cell.name]
 
     def make(self, cell: Cell) -> Made:
@@ -144,7 +148,14 @@ class Workshop:
         return self._follow(cell, self._course(cell), before, cell.strategy.rate)
 
     def _upstream_cell(self, cell: Cell) -> Cell:
-        return replace(cell, dataset=self.upstream)
+        options = tuple(option for option in cell.options if option[0] != "rate")
+        return self._as_it_trains(replace(cell, dataset=self.upstream, options=options))
+
+    def _as_it_trains(self, cell: Cell) -> Cell:
+        """The cell, at the rate of the budget where that of its strategy changes nothing."""
+        if cell.dataset.name != self.upstream.name:
+            return cell
+        return replace(cell, strategy=replace(cell.strategy, rate=1.0))
 
     def _reads_here(self, cell: Cell) -> bool:
         """Whether the model of a task begins with one that learns to read in this run."""
@@ -230,7 +241,9 @@ class Workshop:
 
     def _teaching_cell(self, cell: Cell) -> Cell:
         """The one task teacher of all rows and seeds, for data that the zoo does not know."""
-        strategy = Strategy("task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy())
+        strategy = Strategy(
+            "task-teacher", "the upstream teacher on the task", reference("teacher"), CrossEntropy(), upstream=False
+        )
         return Cell(strategy, cell.dataset, self.scale, TEACHING, seed=0, limit=cell.limit, device=cell.device)
 
     def _teach(self, cell: Cell) -> Trained:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -175,6 +175,16 @@ class Stranger:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Rated:
+    """A start that prunes at a rate."""
+
+    rate: float
+
+    def __call__(self, *_: object) -> Any:
+        raise NotImplementedError
+
+
 def changed(given: Strategy, **options: str) -> tuple[Strategy, Options]:
     (pair,) = with_options([given], options)
     return pair
@@ -204,6 +214,18 @@ class TestOptions:
     def test_the_value_that_it_has_is_no_change(self) -> None:
         assert changed(strategy(), target="paper-table", temperature="2") == (strategy(), ())
         assert changed(strategy(), temperature="3")[1] == changed(strategy(), temperature="3.00")[1]
+
+    def test_a_value_that_one_of_two_parts_has_is_a_change_of_the_other(self) -> None:
+        part, name = Stranger(), "share"
+        given = strategy(start=part, objective=cast(Any, replace(part, share=0.25)), constraint=None)
+        assert changed(given, share="0.25")[1] == ((name, "0.25"),)
+        assert changed(given, share="0.5")[1] == ((name, "0.5"),)
+
+    def test_the_rate_of_what_trains_is_not_that_of_a_part(self) -> None:
+        given = strategy(start=Rated(0.9))
+        assert changed(given, rate="0.25") == (replace(given, rate=0.25), (("rate", "0.25"),))
+        untrained = replace(given, objective=None, constraint=None)
+        assert vars(changed(untrained, rate="0.25")[0].start) == {"rate": 0.25}
 
     def test_what_trains_has_a_rate(self) -> None:
         assert changed(strategy(), rate="0.25") == (strategy(rate=0.25), (("rate", "0.25"),))

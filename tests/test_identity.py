@@ -8,12 +8,14 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
-from functools import cache, partial
+from dataclasses import InitVar, dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark.errors import UserError
 from benchmark.identity import content, identity
@@ -191,6 +193,44 @@ class TestContent:
         write("whole_package/data/words.json", "[2]")
         assert content_of("whole_package") != before
 
+    def test_a_package_within_another_with_what_it_imports_of_that(self, write: Write) -> None:
+        write("outer_pack/__init__.py", "")
+        write("outer_pack/helper.py", "made = 1")
+        write("outer_pack/stranger.py", "nobody = 'imports this'")
+        write("outer_pack/inner/__init__.py", "from .part import made")
+        write("outer_pack/inner/part.py", "from ..helper import made")
+        before = content_of("outer_pack.inner")
+        write("outer_pack/stranger.py", "nobody = 'imports that'")
+        assert content_of("outer_pack.inner") == before
+        write("outer_pack/helper.py", "made = 2")
+        assert content_of("outer_pack.inner") != before
+
+    @pytest.mark.parametrize("plugin", ["Plugin", "made", "plain"])
+    def test_a_class_or_an_object_with_the_file_of_its_hooks(self, plugin: str, write: Write) -> None:
+        text = f"""
+            from types import SimpleNamespace
+
+            class Plugin:
+                @staticmethod
+                def donutbench_register_strategies():
+                    return ["{plugin}"]
+
+            made = Plugin()
+            plain = SimpleNamespace(donutbench_register_strategies=Plugin.donutbench_register_strategies)
+        """
+        path = write(f"objects_{plugin}.py", text)
+        found = getattr(__import__(path.stem), plugin)
+        before = content(found)
+        write(path.name, text.replace("return [", "return [1, "))
+        assert content(found) != before
+
+    def test_a_neighbour_that_cannot_be_read_is_no_obstacle(self, write: Write) -> None:
+        write("of_python_2.py", "print 1")
+        write("does_without.py", "try:\n    import of_python_2\nexcept SyntaxError:\n    pass")
+        before = content_of("does_without")
+        write("of_python_2.py", "print 2")
+        assert content_of("does_without") != before
+
     def test_a_file_with_its_neighbours_but_not_with_the_benchmark(self, write: Write) -> None:
         write("neighbour_of_mine.py", "x = 1")
         write("benchmark/__init__.py", "x = 1")
@@ -205,7 +245,7 @@ class TestContent:
         from benchmark.identity import _imported
 
         path = ROOT / "plugins" / "donutbench_datasets" / "receipts_mini.py"
-        found = {Path(name).name for name in _imported(path, ROOT / "plugins", "donutbench_datasets")}
+        found = {Path(name).name for name in _imported([path], ROOT / "plugins", "donutbench_datasets")}
         assert found == {"", "__init__.py", "embedded.py", "render.py", "words.py"}
 
 
@@ -221,6 +261,30 @@ class Holder:
         self.held = held
 
     def read(self) -> object:
+        return self.held
+
+
+class More(Holder, list[int]):
+    pass
+
+
+@dataclass
+class Made:
+    """What is made of its argument is no field."""
+
+    size: InitVar[int]
+
+    def __post_init__(self, size: int) -> None:
+        self.table = [size]
+
+    @cached_property
+    def slow(self) -> int:
+        return self.table[0]
+
+
+class Lazy(Holder):
+    @cached_property
+    def slow(self) -> object:
         return self.held
 
 
@@ -242,6 +306,12 @@ KNOWN: dict[str, tuple[Any, Any, Any]] = {
     "dictionary": ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 2, "b": 1}),
     "array": (np.arange(3), np.arange(3), np.arange(3.0)),
     "array scalar": (np.float32(0.5), np.float32(0.5), np.float64(0.5)),
+    "tensor": (torch.ones(2), torch.ones(2), torch.zeros(2)),
+    "tensor of halves": (torch.ones((), dtype=torch.bfloat16), torch.ones((), dtype=torch.bfloat16), torch.ones(())),
+    "layer": (torch.nn.LayerNorm(2), torch.nn.LayerNorm(2), torch.nn.LayerNorm(2, eps=1)),
+    "method of a built-in": ({1: 2}.get, {1: 2}.get, {1: 3}.get),
+    "data class that makes more": (Made(1), Made(1), Made(2)),
+    "one's own list": (More([1]), More([1]), More([2])),
     "path": (PurePosixPath("a"), PurePosixPath("a"), PurePosixPath("b")),
     "partial": (partial(function, 1), partial(function, 1), partial(function, 2)),
     "bound method": (Holder(1).read, Holder(1).read, Holder(2).read),
@@ -260,6 +330,13 @@ def test_a_value_is_what_it_holds(kind: str) -> None:
     assert identity(one, "it") == identity(same, "it")
     if kind != "closure":  # what it does is in the file
         assert repr(identity(one, "it")) != repr(identity(other, "it")), "1 and 1.0 are equal, but not the same"
+
+
+@pytest.mark.parametrize("value", [Lazy(1), Made(1)], ids=["object", "data class"])
+def test_what_is_cached_while_it_works_is_no_part_of_it(value: Lazy | Made) -> None:
+    before = identity(value, "it")
+    assert value.slow == 1
+    assert identity(value, "it") == before
 
 
 def test_what_a_closure_holds_counts() -> None:

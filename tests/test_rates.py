@@ -50,12 +50,35 @@ GRID = [
 ]
 
 
+RECORD = Record(
+    strategy="prune",
+    dataset="receipts-mini",
+    task="extraction",
+    scale="tiny",
+    seed=0,
+    budget="quick",
+    status="failed",
+    error="RuntimeError: no luck",
+    start="teacher",
+    steps=0,
+    documents=0,
+    test_documents=0,
+    seconds_train=0,
+    seconds_total=0,
+    key="k",
+)
+
+
 class TestBest:
     def test_it_is_the_best_mean_over_data_sets(self) -> None:
         assert best_rates(GRID) == {"a": 1.0, "b": 0.5}
 
     def test_a_rate_that_was_tried_on_fewer_is_not_compared(self) -> None:
         assert best_rates([*GRID, trial("a", "receipts", 2.0, 0.99)])["a"] == 1.0
+
+    def test_rates_that_were_tried_on_as_many_other_data_sets_are_not_compared(self) -> None:
+        trials = [trial("a", "easy", 0.5, 0.9), trial("a", "hard", 1.0, 0.1)]
+        assert best_rates(trials) == {}
 
     def test_the_lower_of_two_equals_is_taken(self) -> None:
         assert best_rates([trial("a", "x", rate, 0.5) for rate in (2.0, 0.5, 1.0)]) == {"a": 0.5}
@@ -133,6 +156,28 @@ class TestTrying:
         assert [rate for _, rate in trained[before:]] == [1.0, 1.0]
         assert sorted({t.rate for t in read_trials(tmp_path)}) == [0.25, 0.5, 1.0]
 
+    def test_a_smoke_test_stands_beside_the_grid(self, trained: list[tuple[str, float]], tmp_path: Path) -> None:
+        try_rates(self.config(tmp_path, strategies=("none",)), (0.5,))
+        try_rates(self.config(tmp_path, strategies=("none",), limit=2), (0.5,))
+        trials = read_trials(tmp_path)
+        assert [(t.limit, t.validation_documents) for t in trials] == [(2, 2), (3, 3)]
+        write_record(tmp_path, RECORD)
+        write_report(tmp_path)
+        text = (tmp_path / "tables" / "rates.md").read_text()
+        assert text.count("| none       | receipts-mini |") == text.count(", limit ") == 2
+
+    def test_trials_are_kept_as_they_come(
+        self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def killed(*_: object) -> None:
+            if len(trained) == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("benchmark.workshop._zeros", killed)
+        with pytest.raises(KeyboardInterrupt):
+            try_rates(self.config(tmp_path, strategies=("none",)), (0.5, 1.0))
+        assert [t.rate for t in read_trials(tmp_path)] == [0.5]
+
     def test_nothing_to_choose_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no rate to choose"):
             try_rates(self.config(tmp_path, datasets=("synthdog-mini",)), (0.5,))
@@ -146,35 +191,14 @@ def test_a_grid_that_is_none_is_refused_in_one_line(grid: str, capsys: pytest.Ca
     assert "is not a list of numbers above 0" in err
 
 
-def test_the_report_has_the_grid_where_there_is_one(record: Record, tmp_path: Path) -> None:
-    write_record(tmp_path, record)
+def test_the_report_has_the_grid_where_there_is_one(tmp_path: Path) -> None:
+    write_record(tmp_path, RECORD)
     assert "rates.md" not in {path.name for path in write_report(tmp_path)}
     write_trials(tmp_path, GRID)
     write_report(tmp_path)
     text = (tmp_path / "tables" / "rates.md").read_text()
     assert "| a          | mean       | 0.750      | 0.800    | 1        |" in text
     assert "40 validation documents" in text
-
-
-@pytest.fixture
-def record() -> Record:
-    return Record(
-        strategy="prune",
-        dataset="receipts-mini",
-        task="extraction",
-        scale="tiny",
-        seed=0,
-        budget="quick",
-        status="failed",
-        error="RuntimeError: no luck",
-        start="teacher",
-        steps=0,
-        documents=0,
-        test_documents=0,
-        seconds_train=0,
-        seconds_total=0,
-        key="k",
-    )
 
 
 def test_the_rates_of_the_built_in_strategies_are_those_that_validation_chose() -> None:

@@ -29,7 +29,7 @@ from benchmark.zoo import DatasetReferences, Zoo, open_zoo
 SMALL = replace(
     TINY,
     quick=replace(TINY.quick, task_documents=24, reading_documents=40),
-    task_teacher=replace(TINY.task_teacher, task_documents=48),
+    task_teacher=replace(TINY.task_teacher, task_documents=48, reading_documents=32),
     validation_documents=5,
     test_documents=4,
 )
@@ -67,6 +67,18 @@ class Watched:
 
     def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
         self.opened.append(split)
+        return self.dataset.open(scale, split, seed, count)
+
+
+@dataclass
+class Remembering:
+    """Opens a data set and keeps what it has opened."""
+
+    dataset: Dataset
+    seen: list[tuple[Split, int]] = field(default_factory=list)
+
+    def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+        self.seen.append((split, seed))
         return self.dataset.open(scale, split, seed, count)
 
 
@@ -122,6 +134,13 @@ class TestTraining:
         assert (upstream[2], task[2]) == (TINY.quick.learning_rate, TINY.quick.learning_rate / 4)
         assert trained.training.learning_rate == task[2]
         assert trained.training.optimizer == "Muon (weight decay 0.1) and Adam"
+
+    def test_another_rate_does_not_read_again(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
+        for rate in (0.25, 0.5):
+            cell = Cell(replace(DENSE, rate=rate), receipts, SMALL, "quick", 0, (("rate", str(rate)),))
+            workshop.trained(cell)
+        workshop.trained(Cell(DENSE, workshop.upstream, SMALL, "quick", seed=0))
+        assert [course.dataset.name for _, course, _, _ in notes.courses].count("synthdog-mini") == 1
 
     def test_all_that_was_read_is_counted(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
         training = workshop.trained(Cell(DENSE, receipts, SMALL, "quick", seed=0)).training
@@ -191,6 +210,25 @@ class TestTaskTeacher:
     def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
         training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
         assert (training.documents, training.start_documents) == (0, 48_048)
+
+    def test_other_reading_has_one_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
+        letters = replace(datasets["synthdog-mini"], name="letters")
+        workshop.begin(Cell(built_in("teacher"), letters, SMALL, "quick", 0))
+        ((name, course, _, _),) = notes.courses
+        assert (name, len(course.pages)) == ("task-teacher", 32)
+        assert TINY.task_teacher.documents("reading") == TINY.task_teacher.documents("extraction") == 6400
+
+    def test_it_is_the_same_after_its_data_have_been_opened(
+        self, workshop: Workshop, bills: Dataset, notes: Notes
+    ) -> None:
+        for _ in range(2):
+            opened = replace(bills, open=Remembering(bills))
+            again = replace(workshop, _keys={})
+            cell = Cell(built_in("teacher"), opened, SMALL, "quick", 0)
+            again.key(cell)
+            opened.open(SMALL, "validation", len(notes.courses), 1)
+            again.begin(cell)
+        assert len(notes.courses) == 1
 
     def test_it_is_balanced_as_the_zoos_are(self, workshop: Workshop, bills: Dataset) -> None:
         """Pruning by magnitude reads as importance what is only the freedom of scales."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -25,25 +25,30 @@ def rates_frame(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def rates_markdown(trials: Sequence[Trial]) -> str:
-    """The text of ``tables/rates.md``."""
-    table = rates_frame(trials).to_markdown(index=False, disable_numparse=True)
-    return "\n".join(
-        [
-            "# Rates",
-            "",
-            f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after the last "
-            f"step (budget {_values(t.budget for t in trials)}, seed {_values(t.seed for t in trials)}), for multiples "
-            "of the budget's learning rate. The best mean over data sets is the strategy's rate; the test split is "
-            "not read. `python -m benchmark rates` makes this grid.",
-            "",
-            table,
-            "",
-        ]
-    )
+    """The text of ``tables/rates.md``: a table for each scale, budget and limit."""
+    lines = ["# Rates", ""]
+    settings = {(trial.scale, trial.budget, trial.limit or 0) for trial in trials}
+    for setting in sorted(settings):
+        lines += _section([trial for trial in trials if (trial.scale, trial.budget, trial.limit or 0) == setting])
+    return "\n".join(lines)
 
 
-def _values(values: object) -> str:
-    return ", ".join(sorted({str(value) for value in values}))  # type: ignore[attr-defined]
+def _section(trials: Sequence[Trial]) -> list[str]:
+    first = trials[0]
+    limit = "" if first.limit is None else f", limit {first.limit}"
+    return [
+        f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after the last "
+        f"step (scale {first.scale}, budget {first.budget}{limit}, seed {_values(t.seed for t in trials)}), for "
+        "multiples of the budget's learning rate. The best mean over data sets is the strategy's rate; the test split "
+        "is not read. `python -m benchmark rates` makes this grid.",
+        "",
+        rates_frame(trials).to_markdown(index=False, disable_numparse=True),
+        "",
+    ]
+
+
+def _values(values: Iterable[object]) -> str:
+    return ", ".join(sorted({str(value) for value in values}))
 
 
 def _cell(trials: Sequence[Trial], rate: float) -> str:

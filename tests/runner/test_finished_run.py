@@ -189,6 +189,12 @@ class TestRecord:
         assert (teacher.rate, teacher.learning_rate, teacher.optimizer) == (None, None, None)
         assert (teacher.documents, teacher.start_documents) == (0, 54_400)
 
+    def test_its_rate_is_that_of_a_task(self, tmp_path: Path) -> None:
+        (reading,) = run(
+            config(tmp_path, strategies=("prune-finetune",), datasets=("synthdog-mini",), options={}, limit=2)
+        )
+        assert (reading.status, reading.rate) == ("ok", None)
+
 
 class TestOptions:
     def test_they_change_the_model_and_two_documents_are_enough(self, finished: Records, tmp_path: Path) -> None:
