@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -58,12 +58,12 @@ class Cell:
         return f"{self.strategy.name}{options} on {self.dataset.name}, seed {self.seed}"
 
 
-def key_of(cell: Cell, plugins: Json, zoo: str, before: str | None = None) -> str:
+def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> str:
     """A hash of all that makes the result of a cell.
 
     `plugins` is the content of the plugins of its strategy and data set, `zoo` a hash of the models that it can begin
-    with, `before` the key of the cell whose model it goes on from, if that is another one. Raises `UserError` for a
-    part without an identity.
+    with, `before` the keys of the cells whose models it needs: its upstream model, its task teacher. Raises `UserError`
+    for a part without an identity.
     """
     strategy, dataset = cell.strategy, cell.dataset
     budget = cell.scale.budget(cell.budget)
@@ -76,11 +76,11 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: str | None = None) -> st
         "open": identity(dataset.open, f"data set {dataset.name!r}: open"),
         "plugins": plugins,
         # Of the budgets only its own, and no words.
-        "scale": repr(replace(cell.scale, summary="", quick=budget, full=budget)),
+        "scale": repr(replace(cell.scale, summary="", quick=budget, full=budget, task_teacher=budget)),
         "seed": cell.seed,
         "limit": cell.limit,
         "zoo": zoo,
-        "before": before,
+        "before": list(before),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

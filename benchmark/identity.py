@@ -185,9 +185,11 @@ def _content(name: str, plugin: object) -> str:
         inside = f"{path.parent.relative_to(root).as_posix()}/"
         others = {place: data for place, data in around.items() if place and not place.startswith(inside)}
         return _digest({**{f"/{place}": data for place, data in others.items()}, **_package(path.parent)})
-    # A module of a package looks for its own package, a file for its neighbours.
-    root = path.parents[name.count(".")] if "." in name else path.parent
-    return _digest(_imported([path], root, top if "." in name else None))
+    if "." not in name:  # a file looks for its neighbours
+        return _digest(_imported([path], path.parent, None))
+    depth = name.count(".")
+    packages = [folder / "__init__.py" for folder in path.parents[:depth]]  # run before the module is
+    return _digest(_imported([path, *filter(Path.is_file, packages)], path.parents[depth], top))
 
 
 def _package(folder: Path) -> dict[str, bytes]:

@@ -44,6 +44,8 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
         "start_documents": training.start_documents,
         "steps": training.steps,
         "documents": training.documents,
+        "learning_rate": training.learning_rate,
+        "optimizer": training.optimizer,
     }
     write_recipe(folder, facts, training.curve, training.seconds)
     return True

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,16 @@ class Workshop:
             strategy, dataset = cell.strategy.name, cell.dataset.name
             plugins = [self.contents.get(("strategy", strategy)), self.contents.get(("dataset", dataset))]
             zoo = self.zoo.fingerprint(strategy, dataset)
-            before = self._upstream_cell(cell) if self._reads_here(cell) else None
-            if cell.budget != TEACHING and self.zoo.task_teacher(dataset) is None:
-                self.key(self._teaching_cell(cell))  # now: what opens a data set may remember what it has opened
-            self._keys[cell.name] = key_of(
-                self._as_it_trains(cell), plugins, zoo, self.key(before) if before is not None else None
-            )
+            before = [self.key(other) for other in self._needed(cell)]
+            self._keys[cell.name] = key_of(self._as_it_trains(cell), plugins, zoo, before)
         return self._keys[cell.name]
+
+    def _needed(self, cell: Cell) -> Iterator[Cell]:
+        """The cells of this run whose models a cell needs: what its strategy reads first, the teacher of its task."""
+        if self._reads_here(cell):
+            yield self._upstream_cell(cell)
+        if cell.budget != TEACHING and self.zoo.task_teacher(cell.dataset.name) is None:
+            yield self._teaching_cell(cell)
 
     def make(self, cell: Cell) -> Made:
         """Make, save, reload, score and measure the model of a cell. Raises whatever goes wrong."""
@@ -170,9 +173,10 @@ class Workshop:
         recipe = self._read_before(cell)
         if recipe is None:
             return self._follow(cell, self._course(cell), self.begin(cell), 1.0)
-        facts = {name: recipe[name] for name in ("start_hash", "start_documents", "steps", "documents")}
+        names = ("start_hash", "start_documents", "steps", "documents", "learning_rate", "optimizer")
         curve = [(step, ted) for step, ted in recipe["curve"]]
-        return Trained(self.zoo.load_upstream(cell.strategy.name), Training(**facts, optimizer=OPTIMIZER, curve=curve))
+        training = Training(**{name: recipe[name] for name in names}, curve=curve)
+        return Trained(self.zoo.load_upstream(cell.strategy.name), training)
 
     def _read_before(self, cell: Cell) -> dict[str, Any] | None:
         """The recipe of the zoo's upstream model of this very strategy, if it has one that this cell may begin with."""

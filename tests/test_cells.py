@@ -94,11 +94,12 @@ IS_ONLY_PRINTED: dict[str, Change] = {
     "summary of the data set": with_dataset(summary="other words"),
     "stands for": with_dataset(stands_for=None),
     "another budget than its own": with_scale(full=replace(TINY.full, batch=16)),
+    "the budget of other teachers": with_scale(task_teacher=replace(TINY.task_teacher, batch=16)),
     "summary of the scale": with_scale(summary="other words"),
 }
 
 
-def key(cell: Cell, plugins: object = (), zoo: str = "zoo", before: str | None = None) -> str:
+def key(cell: Cell, plugins: object = (), zoo: str = "zoo", before: Sequence[str] = ()) -> str:
     return key_of(cell, plugins, zoo, before)
 
 
@@ -115,7 +116,7 @@ class TestKey:
         assert key(IS_ONLY_PRINTED[change](cell)) == key(cell)
 
     def test_it_changes_with_the_zoo_the_plugins_and_the_cell_before(self, cell: Cell) -> None:
-        others = {key(cell, zoo="other"), key(cell, before="k"), key(cell, plugins=["a", "b"])}
+        others = {key(cell, zoo="other"), key(cell, before=["k"]), key(cell, plugins=["a", "b"])}
         assert len(others | {key(cell)}) == 4
 
     @pytest.mark.parametrize("package", ["torch", "transformers"])

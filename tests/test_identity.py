@@ -184,6 +184,14 @@ class TestContent:
         write(f"pack_{n}/deep/helper.py", f"import pack_{n}.words\nmade = 2")
         assert content_of(f"pack_{n}.plugin") not in (before, words)
 
+    def test_a_module_with_what_its_package_runs_first(self, write: Write) -> None:
+        write("pack_first/__init__.py", "import pack_first.settings")
+        write("pack_first/settings.py", "x = 1")
+        write("pack_first/plugin.py", "y = 1")
+        before = content_of("pack_first.plugin")
+        write("pack_first/settings.py", "x = 2")
+        assert content_of("pack_first.plugin") != before
+
     def test_a_package_is_taken_whole(self, write: Write) -> None:
         write("whole_package/__init__.py", "")
         write("whole_package/data/words.json", "[1]")

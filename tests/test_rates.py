@@ -178,6 +178,26 @@ class TestTrying:
             try_rates(self.config(tmp_path, strategies=("none",)), (0.5, 1.0))
         assert [t.rate for t in read_trials(tmp_path)] == [0.5]
 
+    def test_what_has_changed_since_is_dropped(self, trained: list[tuple[str, float]], tmp_path: Path) -> None:
+        stale, other = trial("small", "receipts-mini", 2.0, 0.9), trial("stranger", "receipts-mini", 1.0, 0.9)
+        stale, other = (t.model_copy(update={"limit": 3}) for t in (stale, other))
+        write_trials(tmp_path, [stale, other])
+        try_rates(self.config(tmp_path), (0.5,))
+        assert [(t.strategy, t.rate) for t in read_trials(tmp_path)] == [
+            ("none", 0.5),
+            ("small", 0.5),
+            ("stranger", 1.0),
+        ]
+
+    def test_a_strategy_that_fails_is_named_and_the_rest_is_kept(
+        self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        try_rates(self.config(tmp_path, strategies=("none",)), (0.5,))
+        monkeypatch.setattr("benchmark.workshop.train_strategy", lambda *_: 1 / 0)
+        with pytest.raises(UserError, match=r"small rate=0\.5 on receipts-mini, seed 0: ZeroDivisionError"):
+            try_rates(self.config(tmp_path, strategies=("none", "small")), (0.5,))
+        assert [t.strategy for t in read_trials(tmp_path)] == ["none"]
+
     def test_nothing_to_choose_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no rate to choose"):
             try_rates(self.config(tmp_path, datasets=("synthdog-mini",)), (0.5,))
