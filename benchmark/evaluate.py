@@ -20,7 +20,7 @@ from benchmark.metrics.cka import global_cka, null_matrix, unit_grams
 from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
-from benchmark.models.processor import fit_page, prompt_of, to_json
+from benchmark.models.processor import encode, fit_page, prompt_of, to_json, to_text
 from benchmark.page import read_page
 from benchmark.predict import decode, perfect
 from benchmark.representations import Representations, represent
@@ -73,17 +73,20 @@ class Judge:
 
     @cached_property
     def blind_ted(self) -> float:
-        """The best N-TED accuracy that one fixed answer reaches, of the first training ground truths."""
+        """The best N-TED accuracy that one fixed answer reaches, of the first training ground truths.
+
+        Answers go the way of a model's, as tokens: no blind reader writes what a perfect one cannot.
+        """
+        known = plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
+        labels = encode(self.processor, [to_text(truth) for truth in known], self.longest)
+        answers = [to_json(self.processor, text) for text in perfect(self.processor, labels, self.longest)]
         truths = self.test.ground_truths
-        return max(
-            sum(ted_accuracy(answer, truth) for truth in truths) / len(truths)
-            for answer in plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
-        )
+        return max(sum(ted_accuracy(answer, truth) for truth in truths) / len(truths) for answer in answers)
 
     @cached_property
     def ceiling(self) -> float:
         """The N-TED accuracy of a reader without fault: what its answers, as tokens, lose of the ground truth."""
-        answers = [to_json(self.processor, text) for text in perfect(self.processor, self.test, self.longest)]
+        answers = [to_json(self.processor, text) for text in perfect(self.processor, self.test.labels, self.longest)]
         return sum(map(ted_accuracy, answers, self.test.ground_truths)) / len(answers)
 
     @cached_property

@@ -46,9 +46,9 @@ def decode(
         ]
 
 
-def perfect(processor: DonutProcessor, pages: Pages, longest: int) -> list[str]:
+def perfect(processor: DonutProcessor, labels: torch.Tensor, longest: int) -> list[str]:
     """What `decode` gives for a model that makes no mistake: the labels, as far as they go."""
-    return [_until_end(row[row != -100][: longest - 1].tolist(), processor) for row in pages.labels]
+    return [_until_end(row[row != -100][: longest - 1].tolist(), processor) for row in labels]
 
 
 def _write(model: Donut, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:

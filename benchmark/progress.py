@@ -19,14 +19,16 @@ class Bar(TrainerCallback):
     def __init__(self, title: str, losses: list[float], console: Console | None = None) -> None:
         self._title = title
         self._losses = losses
+        console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TimeRemainingColumn(),
-            console=console or Console(stderr=True),
+            console=console,
             transient=True,
+            disable=not console.is_terminal,  # a log wants no bar, nor the empty line that it leaves
         )
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

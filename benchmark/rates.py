@@ -67,7 +67,7 @@ def _try(cell: Cell, job: Job, place: str) -> Trial:
     except BaseException as error:  # a plugin may raise anything; what was tried before it is kept
         raise UserError(f"{cell.title}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     title = f"[{place}] {cell.strategy.name} at {cell.strategy.rate:g} on {cell.dataset.name}, seed {cell.seed}: {said}"
-    job.console.print(title, markup=False, highlight=False)
+    job.console.print(title, markup=False, highlight=False, soft_wrap=True)
     return Trial(
         strategy=cell.strategy.name,
         dataset=cell.dataset.name,

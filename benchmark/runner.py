@@ -98,7 +98,7 @@ def _run_cell(cell: Cell, job: Job, config: RunConfig, place: str) -> Record:
     key = workshop.key(cell)
     finished = _finished(config.output, cell, key)
     if finished is not None:
-        console.print(f"[{place}] {cell.title}: already finished", markup=False, highlight=False)
+        console.print(f"[{place}] {cell.title}: already finished", markup=False, highlight=False, soft_wrap=True)
         return finished
     began = time.perf_counter()
     try:
@@ -111,7 +111,9 @@ def _run_cell(cell: Cell, job: Job, config: RunConfig, place: str) -> Record:
         record = _failure(cell, key, job, error, time.perf_counter() - began)
     write_record(config.output, record)
     score = f"N-TED {record.metrics.ted:.3f}" if record.metrics else f"failed: {record.error}"
-    console.print(f"[{place}] {cell.title}: {score}, {record.seconds_total:.0f} s", markup=False, highlight=False)
+    console.print(
+        f"[{place}] {cell.title}: {score}, {record.seconds_total:.0f} s", markup=False, highlight=False, soft_wrap=True
+    )
     return record
 
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,8 @@ class Workshop:
         strategy = cell.strategy
         references = self._references(cell)
         set_seed(cell.seed)
-        model = strategy.start(references, self.scale, cell.seed)
+        # A copy, as of all parts: what one remembers of a cell is no business of the next.
+        model = deepcopy(strategy.start)(references, self.scale, cell.seed)
         if not isinstance(model, Donut):
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
         return Trained(model, Training(fingerprint(model), references.documents))
@@ -204,7 +206,9 @@ class Workshop:
         folder = self.output / "unfinished" / cell.name / self.key(cell)
         learning_rate = course.budget.learning_rate * rate
         set_seed(cell.seed)
-        curve = train_strategy(model, cell.strategy, course, learning_rate, validate, cell.seed, title, folder)
+        curve = train_strategy(
+            model, deepcopy(cell.strategy), course, learning_rate, validate, cell.seed, title, folder
+        )
         shutil.rmtree(folder.parent, ignore_errors=True)
         start = before.training
         return Trained(
@@ -288,9 +292,12 @@ class Workshop:
         return self._judges[dataset.name, cell.limit]
 
     def _pages(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> Pages:
-        documents = cell.dataset.open(self.scale, split, seed, _cut(count, cell.limit))
+        wanted = _cut(count, cell.limit)
+        documents = cell.dataset.open(self.scale, split, seed, wanted)
         if not len(documents):
             raise UserError(f"data set {cell.dataset.name} has no {split} split")
+        if len(documents) > wanted:  # a plugin may give more than it was asked for
+            documents = [documents[i] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
         return load_pages(documents, processor, self.scale.max_tokens, self.jobs, where)
 

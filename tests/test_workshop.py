@@ -22,7 +22,7 @@ from benchmark.plugin_manager import load_plugins
 from benchmark.scales import TINY, Scale
 from benchmark.training.compress import Course
 from benchmark.training.journal import Curve
-from benchmark.types import Dataset, Document, Split
+from benchmark.types import Dataset, Document, References, Split
 from benchmark.workshop import Workshop
 from benchmark.zoo import DatasetReferences, Zoo, open_zoo
 
@@ -110,6 +110,20 @@ def built_in(name: str, **changes: Any) -> Strategy:
     return replace(load_plugins().strategies[name].item, **changes)
 
 
+@dataclass
+class Counting:
+    """A start that does something else each time it is called."""
+
+    calls: int = 0
+
+    def __call__(self, references: References, scale: Scale, seed: int) -> Any:
+        self.calls += 1
+        model = references.load("teacher")
+        with torch.no_grad():
+            model.decoder.model.decoder.layers[0].fc1.bias[0] = self.calls
+        return model
+
+
 DENSE = Strategy("dense", "the teacher, trained on", reference("teacher"), CrossEntropy())
 
 
@@ -173,6 +187,20 @@ class TestTraining:
         ((_, course, _, _),) = notes.courses
         assert (len(course.pages), len(course.validation), training.steps) == (3, 3, 1)
         assert len(workshop.judge(cell).test) == 3
+
+    def test_a_data_set_that_gives_more_than_was_asked_for_is_cut(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        more = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 40))
+        cell = Cell(built_in("none"), more, SMALL, "quick", seed=0)
+        workshop.trained(cell)
+        ((_, course, _, _),) = notes.courses
+        assert (len(course.pages), len(course.validation), len(workshop.judge(cell).test)) == (24, 5, 4)
+
+    def test_what_a_part_remembers_of_a_cell_is_forgotten(self, workshop: Workshop, receipts: Dataset) -> None:
+        counting = replace(DENSE, start=Counting(), upstream=False)
+        seen = [workshop.begin(Cell(counting, receipts, SMALL, "quick", seed)).training.start_hash for seed in (0, 1)]
+        assert seen[0] == seen[1]
 
     def test_scores_are_those_of_test_pages_and_of_the_tasks_teacher(
         self, workshop: Workshop, receipts: Dataset, notes: Notes

@@ -72,8 +72,8 @@ def run(
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     seeds = [seed.strip() for seed in text.split(",")]
-    if not all(seed.isdecimal() for seed in seeds):
-        raise UserError(f"--seeds {text!r} is not a list of whole numbers joined by commas")
+    if not all(seed.isdecimal() and int(seed) < 2**32 for seed in seeds):
+        raise UserError(f"--seeds {text!r} is not a list of whole numbers below 2^32 joined by commas")
     return tuple(dict.fromkeys(int(seed) for seed in seeds))
 
 
