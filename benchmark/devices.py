@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -27,6 +29,17 @@ def place(model: Donut, device: torch.device) -> Donut:
     """Move a model, in place."""
     nn.Module.to(model, device)
     return model
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread inside: short steps give a second one little to do, and wait for it on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def environment(device: torch.device) -> dict[str, str | int | float]:

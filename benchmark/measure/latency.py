@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from transformers import DonutProcessor
 
+from benchmark.devices import one_thread
 from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
@@ -50,21 +50,10 @@ def measure_latency(
     pages = pages[:repeats]
     fixed = partial(read_fixed, model, processor, prompt=prompt, tokens=tokens)
     natural = partial(decode, model, processor, prompt=prompt, longest=longest)
-    with _one_thread():
+    with one_thread():
         fixed(pages[:1])
         times = [_latency(read, processor, pages, model.device) for read in (fixed, natural)]
     return times[0], times[1]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One document at a time gives a second thread little to do, and waiting for it is what a busy machine prolongs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _latency(read: Read, processor: DonutProcessor, pages: torch.Tensor, device: torch.device) -> Latency:
