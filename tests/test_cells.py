@@ -21,7 +21,7 @@ from benchmark import (
     reference,
 )
 from benchmark.cells import Cell, Options, describe, key_of, with_options
-from benchmark.scales import TINY, Scale
+from benchmark.scales import TINY, Architecture, Budget, Scale
 from benchmark.types import Dataset, Document, Split
 
 Change = Callable[[Cell], Cell]
@@ -29,6 +29,11 @@ Change = Callable[[Cell], Cell]
 
 def blank(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
     return []
+
+
+_BUDGET = Budget(reading_documents=8, task_documents=4, batch=2, learning_rate=0.5, evaluations=1)
+_SIZES = Architecture(8, (1, 1), (1, 1), decoder_layers=1, decoder_width=8, decoder_ffn=8, decoder_heads=1)
+SIZES = Scale("any", "", 8, 8, 2, 2, (4, 5), 9, 0.1, True, _SIZES, _SIZES, _BUDGET, _BUDGET, _BUDGET, 3, 4)
 
 
 def strategy(**changes: Any) -> Strategy:
@@ -129,6 +134,13 @@ class TestKey:
         before = key(cell)
         monkeypatch.setattr(cells, "PROTOCOL", cells.PROTOCOL + 1)
         assert key(cell) != before
+
+    def test_it_stays_as_it_is(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another key runs everybody's finished cells again: let it be on purpose (and so with another protocol)."""
+        monkeypatch.setattr(cells, "version", lambda name: "1")
+        monkeypatch.setattr(cells, "PROTOCOL", 4)
+        fixed = replace(cell, scale=SIZES, dataset=replace(cell.dataset, open=blank), limit=3)
+        assert key(fixed, plugins=["s", "d"], before=["k"]) == "35c69760004da340"
 
     def test_it_is_that_of_another_process(self, cell: Cell) -> None:
         """Equal parts made anew have the same key: nothing in it depends on where things lie in memory."""
@@ -253,6 +265,7 @@ class TestOptions:
             ({"xyz": "2"}, "unknown option 'xyz': there is alpha, of, rate, score, target, temperature"),
             ({"target": "halv"}, "'halv'"),
             ({"temperature": "hot"}, "--set temperature=hot: expected a float"),
+            ({"rate": "fast"}, "--set rate=fast: expected a float"),
         ],
     )
     def test_a_wrong_option_is_told(self, options: dict[str, str], wanted: str) -> None:
