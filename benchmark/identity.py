@@ -1,17 +1,13 @@
-"""What a plugin and its parts are: the same in every process, and another after every edit.
-
-A key made of these changes with whatever a plugin does, and with nothing else.
-"""
+"""What the parts of a plugin are and how they are set: the same in every process."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePath
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -29,7 +25,7 @@ _Inner = Callable[[object, str], Json]
 def identity(value: object, what: str) -> Json:
     """A value as JSON: its qualified name and what it holds. `what` names the value in errors.
 
-    Functions are their names with what they are bound to: what they do is in the `content` of their plugin.
+    Functions are their names with what they are bound to: what they do is in the `content` of their plugin's files.
     Raises `UserError` for a value of which no two processes would say the same, such as an open file.
     """
     return _identity(value, what, 0)
@@ -152,102 +148,3 @@ FILE_PREFIX = "donutbench_plugin_"
 
 def _is_loaded_file(module: str | None) -> bool:
     return module is not None and module.startswith(FILE_PREFIX)
-
-
-def content(plugin: object) -> str:
-    """A hash of the files of a plugin: its module and what that imports of its own package or folder.
-
-    A package is hashed whole, data and all. A class or an object is where its class and its hooks are written. Modules
-    of other packages count by the versions in the key, or not at all; a module without a file counts by its name.
-    """
-    contents = {name: _content(name, plugin) for name in _modules(plugin)}
-    if len(contents) == 1:
-        return contents.popitem()[1]
-    return _digest({name: found.encode() for name, found in contents.items()})
-
-
-def _modules(plugin: object) -> set[str]:
-    if isinstance(plugin, ModuleType):
-        return {plugin.__name__}
-    kind = plugin if isinstance(plugin, type) else type(plugin)
-    hooks = [getattr(plugin, name) for name in dir(plugin) if name.startswith("donutbench_")]
-    return {kind.__module__, *(str(hook.__module__) for hook in hooks if callable(hook))}
-
-
-def _content(name: str, plugin: object) -> str:
-    path = Path(getattr(sys.modules.get(name, plugin), "__file__", None) or "")
-    if not path.is_file():
-        return _digest({name: b""})
-    top = name.partition(".")[0]
-    if path.name == "__init__.py":
-        root = path.parents[name.count(".") + 1]
-        around = _imported(sorted(path.parent.rglob("*.py")), root, top)
-        inside = f"{path.parent.relative_to(root).as_posix()}/"
-        others = {place: data for place, data in around.items() if place and not place.startswith(inside)}
-        return _digest({**{f"/{place}": data for place, data in others.items()}, **_package(path.parent)})
-    if "." not in name:  # a file looks for its neighbours
-        return _digest(_imported([path], path.parent, None))
-    depth = name.count(".")
-    packages = [folder / "__init__.py" for folder in path.parents[:depth]]  # run before the module is
-    return _digest(_imported([path, *filter(Path.is_file, packages)], path.parents[depth], top))
-
-
-def _package(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def _imported(paths: Sequence[Path], root: Path, package: str | None) -> dict[str, bytes]:
-    """`paths` and all that they import below `root`, of `package` alone if that is given."""
-    found: dict[str, bytes] = {}
-    waiting = [*paths]
-    while waiting:
-        file = waiting.pop()
-        # The plugin itself goes by no name, so that a copy of it elsewhere is the same.
-        place = "" if file == paths[0] else file.relative_to(root).as_posix()
-        if place not in found:
-            found[place] = file.read_bytes()
-            waiting += [
-                module
-                for name in _imports(found[place], file, root)
-                if _counts(name.partition(".")[0], package)
-                for module in _files(name, root)
-            ]
-    return found
-
-
-def _counts(top: str, package: str | None) -> bool:
-    """Whether what lies in the package `top` belongs to a plugin; the benchmark itself counts by its protocol."""
-    return top == package if package else top != "benchmark"
-
-
-def _imports(source: bytes, file: Path, root: Path) -> Iterator[str]:
-    """The dotted names that a source imports, anywhere in it; of `from a import b` both a and a.b."""
-    here = list(file.relative_to(root).parent.parts)
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # a neighbour that the plugin does without
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = here[: len(here) - node.level + 1] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            yield base
-            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
-
-
-def _files(name: str, root: Path) -> Iterator[Path]:
-    """The files that importing a dotted name runs, as far as they lie below `root`."""
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        place = root.joinpath(*parts[:depth])
-        yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, data in sorted(files.items()):
-        digest.update(f"{name}\0{len(data)}\0".encode() + data)
-    return digest.hexdigest()[:16]

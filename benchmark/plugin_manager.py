@@ -21,8 +21,9 @@ from typing import Any, Generic, Literal, TypeVar
 import pluggy
 
 from benchmark import hookspecs
+from benchmark.content import content
 from benchmark.errors import UserError
-from benchmark.identity import FILE_PREFIX, content
+from benchmark.identity import FILE_PREFIX
 from benchmark.types import Dataset, Strategy
 
 GROUP = "donutbench"
@@ -41,7 +42,7 @@ class Registered(Generic[Item]):
 
     @property
     def content(self) -> str:
-        """A hash of the files of the plugin (`benchmark.identity.content`)."""
+        """A hash of the files of the plugin (`benchmark.content`)."""
         return content(self.plugin)
 
 

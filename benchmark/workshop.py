@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +20,20 @@ from benchmark.errors import UserError
 from benchmark.evaluate import Judge
 from benchmark.measure import measure
 from benchmark.models.balance import balance
-from benchmark.models.checkpoint import fingerprint, load_model, save_model
+from benchmark.models.checkpoint import fingerprint
 from benchmark.models.donut import Donut, fit_vocabulary
-from benchmark.models.parameters import prunable
 from benchmark.models.processor import add_tokens, prompt_of
 from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
 from benchmark.predict import mean_ted
-from benchmark.results import Efficiency, Metrics, Prediction, write_atomically
+from benchmark.results import Efficiency, Metrics, Prediction
 from benchmark.scales import TEACHING, Scale
+from benchmark.trained import Trained, Training, keep, reopen
 from benchmark.training.compress import Course, train_strategy
-from benchmark.training.journal import Curve
 from benchmark.training.muon import OPTIMIZER
 from benchmark.training.pages import Pages, load_pages, losses
 from benchmark.types import Dataset, Split, Strategy
 from benchmark.zoo import DatasetReferences, Zoo
-
-_TRAINING = "training.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a model was trained: the totals of steps and documents, upstream and downstream; seconds of this run.
-
-    `start_documents` are those that the reference models had read that it began with. `learning_rate` is the highest
-    of the last training.
-    """
-
-    start_hash: str
-    start_documents: int = 0
-    steps: int = 0
-    documents: int = 0
-    seconds: float = 0.0
-    learning_rate: float | None = None
-    optimizer: str | None = None
-    curve: Curve = field(default_factory=list)
-    upstream_curve: Curve = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A model and how it came to be."""
-
-    model: Donut
-    training: Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +98,12 @@ class Workshop:
     def _kept(self, cell: Cell, make: Callable[[Cell], Trained]) -> Trained:
         key = self.key(cell)
         folder = self._checkpoint(cell)
-        kept = _reopen(folder, key)
+        kept = reopen(folder, key)
         if kept is None:
             began = time.perf_counter()
-            self._keep(make(cell), cell, folder, key, began)
-            kept = _reopen(folder, key)
+            made = make(cell)
+            keep(made.taking(time.perf_counter() - began), self._processor(cell.dataset), folder, key)
+            kept = reopen(folder, key)
             assert kept is not None
         place(kept.model, self.device)
         return kept
@@ -224,18 +194,6 @@ class Workshop:
             ),
         )
 
-    def _keep(self, trained: Trained, cell: Cell, folder: Path, key: str, began: float) -> None:
-        """Save, and make sure that what was saved is what was trained, zero for zero."""
-        zeros = _zeros(trained.model)
-        seconds = time.perf_counter() - began
-        save_model(trained.model, folder)
-        self._processor(cell.dataset).save_pretrained(str(folder))
-        again = load_model(folder)
-        if _zeros(again) != zeros or fingerprint(again) != fingerprint(trained.model):
-            raise RuntimeError("the saved model is not the trained one")
-        facts = {"key": key, **asdict(replace(trained.training, seconds=seconds))}
-        write_atomically(folder / _TRAINING, json.dumps(facts).encode())
-
     def _references(self, cell: Cell) -> DatasetReferences:
         size = len(self._processor(cell.dataset).tokenizer)
         place = self.zoo.task_teacher(cell.dataset.name)
@@ -320,24 +278,3 @@ def reads_on(strategy: Strategy) -> bool:
 
 def _cut(count: int, limit: int | None) -> int:
     return count if limit is None else min(count, limit)
-
-
-def _zeros(model: Donut) -> int:
-    return sum(int((weight == 0).sum()) for weight in prunable(model).values())
-
-
-def _reopen(folder: Path, key: str) -> Trained | None:
-    """What an earlier run left, if it was made for the same key and is whole."""
-    path = folder / _TRAINING
-    if not path.is_file():
-        return None
-    try:
-        facts = json.loads(path.read_text())
-    except ValueError:
-        return None
-    if facts.pop("key", None) != key:
-        return None
-    try:
-        return Trained(load_model(folder), Training(**facts))
-    except UserError:
-        return None

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.content import content
 from benchmark.errors import UserError
-from benchmark.identity import content, identity
+from benchmark.identity import identity
 from benchmark.plugin_manager import load_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -250,7 +251,7 @@ class TestContent:
         assert load_plugins([path]).strategies["plain"].content != before
 
     def test_the_embedded_data_sets_count_what_draws_them(self) -> None:
-        from benchmark.identity import _imported
+        from benchmark.content import _imported
 
         path = ROOT / "plugins" / "donutbench_datasets" / "receipts_mini.py"
         found = {Path(name).name for name in _imported([path], ROOT / "plugins", "donutbench_datasets")}

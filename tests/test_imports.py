@@ -18,10 +18,10 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 # What stands on a line may import the same line and those above it. A new module needs a place here.
 LAYERS = (
     ("errors", "page", "scales", "truth", "types"),
-    ("hookspecs", "identity", "metrics", "migrations", "results", "trials"),
+    ("content", "hookspecs", "identity", "metrics", "migrations", "results", "trials"),
     ("devices", "generate", "measure", "models", "parts", "plugin_manager", "predict", "progress", "training"),
     ("cells", "representations", "zoo"),
-    ("evaluate",),
+    ("evaluate", "trained"),
     ("workshop",),
     ("runner", "pretrain", "upstream"),
     ("rates",),
@@ -42,6 +42,7 @@ WITHOUT_TORCH = (
     "results",
     "trials",
     "identity",
+    "content",
     "report",
     "cli",
 )
