@@ -16,9 +16,10 @@ import torch
 from benchmark import CrossEntropy, Strategy, reference
 from benchmark.cells import Cell
 from benchmark.models.balance import balance
-from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.models.checkpoint import fingerprint, load_checkpoint, load_model
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.plugin_manager import load_plugins
+from benchmark.results import Efficiency
 from benchmark.scales import TINY, Scale
 from benchmark.training.compress import Course
 from benchmark.training.journal import Curve
@@ -40,6 +41,7 @@ class Notes:
     """A trainer that changes one weight and writes down what it was asked for."""
 
     courses: list[tuple[str, Course, float, int]] = field(default_factory=list)
+    strategies: list[Strategy] = field(default_factory=list)
 
     def train(
         self,
@@ -53,6 +55,7 @@ class Notes:
         folder: Path,
     ) -> Curve:
         self.courses.append((strategy.name, course, learning_rate, seed))
+        self.strategies.append(strategy)
         with torch.no_grad():
             model.decoder.model.decoder.layers[0].fc1.bias[0] += 1 + torch.rand(())
         return [(course.steps, 0.5)]
@@ -63,10 +66,10 @@ class Watched:
     """Opens a data set and writes down what was opened."""
 
     dataset: Dataset
-    opened: ClassVar[list[Split]] = []
+    opened: ClassVar[list[tuple[Split, int, int | None]]] = []
 
     def __call__(self, scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
-        self.opened.append(split)
+        self.opened.append((split, seed, count))
         return self.dataset.open(scale, split, seed, count)
 
 
@@ -136,7 +139,8 @@ class TestTraining:
         assert seed == 3
         assert [name.rsplit("-", 1)[0] for name in course.pages.ids] == ["train-3"] * 24
         assert [name.rsplit("-", 1)[0] for name in course.validation.ids] == ["validation-0"] * 5
-        assert set(Watched.opened) == {"train", "validation"}, "test is read for scores alone"
+        splits = {split for split, *_ in Watched.opened}
+        assert splits == {"train", "validation"}, "test is read for scores alone"
 
     def test_the_rate_multiplies_on_the_task_and_not_upstream(
         self, workshop: Workshop, receipts: Dataset, notes: Notes
@@ -209,6 +213,43 @@ class TestTraining:
         assert [name.rsplit("-", 1)[0] for name in judge.test.ids] == ["test-0"] * 4
         teacher = load_model(workshop.zoo.folder / "receipts-mini" / "teacher")
         assert judge.judge(teacher)[0].cka == pytest.approx(1.0)
+        assert ("train", 0, 50) in Watched.opened, "the blind reader knows training documents"
+
+    def test_the_seeds_of_a_full_run_differ_upstream_too(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes
+    ) -> None:
+        small = replace(SMALL, full=replace(TINY.full, reading_documents=16, task_documents=8))
+        shop = replace(workshop, scale=small)
+
+        def steps(budget: str, seed: int) -> int:
+            return shop.trained(Cell(built_in("small"), receipts, small, budget, seed)).training.steps
+
+        assert [steps(budget, seed) for budget in ("quick", "full") for seed in (0, 1)] == [3_003, 3_003, 3_001, 3]
+
+    def test_a_cell_gives_what_was_found_of_its_own_model(
+        self, workshop: Workshop, receipts: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measured: list[tuple[Any, ...]] = []
+        found = Efficiency.model_construct(params_total=7)
+
+        def measure(*what: Any) -> Efficiency:
+            measured.append(what)
+            return found
+
+        monkeypatch.setattr("benchmark.workshop.measure", measure)
+        cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0)
+        made = workshop.make(cell)
+        kept = load_checkpoint(workshop.output / "checkpoints" / cell.name)
+        judge = workshop.judge(cell)
+        ((model, processor, pages, prompt, longest),) = measured
+        assert made.model_hash == fingerprint(kept.model) == fingerprint(model)
+        assert (processor, pages, prompt, longest) == (judge.processor, judge.test, "<s_receipts-mini>", 192)
+        assert made.efficiency is found
+        assert [line.id for line in made.predictions] == list(judge.test.ids)
+        assert made.metrics.ted == sum(line.ted for line in made.predictions) / 4
+        assert made.training == workshop.trained(cell).training
+        assert 0 < made.training.seconds < 100
+        assert "<s_receipts-mini>" in kept.processor.tokenizer.get_vocab()
 
 
 class TestTaskTeacher:
@@ -227,6 +268,16 @@ class TestTaskTeacher:
         assert len(hashes) == 1
         assert (name, seed, learning_rate) == ("task-teacher", 0, SMALL.task_teacher.learning_rate)
         assert (len(course.pages), course.steps) == (48, 6)
+        (strategy,) = notes.strategies
+        assert (strategy.objective, strategy.constraint, strategy.upstream) == (CrossEntropy(), None, False)
+        assert course.teacher is not None
+
+    def test_a_limit_has_its_own(self, workshop: Workshop, bills: Dataset) -> None:
+        for limit in (3, None):
+            workshop.begin(Cell(built_in("teacher"), bills, SMALL, "quick", 0, limit=limit))
+        made = {path.name for path in (workshop.output / "checkpoints").iterdir()}
+        name = "task-teacher__bills__tiny__teaching"
+        assert made == {f"{name}__seed0", f"{name}__limit3__seed0"}
 
     def test_strangers_may_read_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
         letters = replace(datasets["synthdog-mini"], name="letters")
