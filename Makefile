@@ -23,7 +23,7 @@ fix: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-# How much the tests notice: not part of `test`, minutes. ONLY=benchmark/metrics/cka.py: one file or folder.
+# How much the tests notice: not part of `test`, half an hour. ONLY=benchmark/metrics/cka.py: one file or folder.
 mutate: .venv/.mutmut
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate.py $(ONLY)
 
