@@ -139,6 +139,8 @@ class TestTraining:
         assert seed == 3
         assert [name.rsplit("-", 1)[0] for name in course.pages.ids] == ["train-3"] * 24
         assert [name.rsplit("-", 1)[0] for name in course.validation.ids] == ["validation-0"] * 5
+        task_teacher = load_model(workshop.zoo.folder / "receipts-mini" / "teacher")
+        assert fingerprint(course.teacher) == fingerprint(task_teacher)
         splits = {split for split, *_ in Watched.opened}
         assert splits == {"train", "validation"}, "test is read for scores alone"
 
@@ -163,6 +165,8 @@ class TestTraining:
     def test_all_that_was_read_is_counted(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
         training = workshop.trained(Cell(DENSE, receipts, SMALL, "quick", seed=0)).training
         assert (training.steps, training.documents) == (5 + 3, 40 + 24)
+        curves = [[tuple(point) for point in curve] for curve in (training.curve, training.upstream_curve)]
+        assert curves == [[(3, 0.5)], [(5, 0.5)]]
         assert training.start_documents == 48_000
         known = workshop.trained(Cell(built_in("small"), receipts, SMALL, "quick", seed=0)).training
         assert (known.steps, known.documents, known.start_documents) == (3_003, 24_024, 25_600)
@@ -184,6 +188,17 @@ class TestTraining:
         assert (training.steps, training.documents) == (3, 24)
         ((_, course, _, _),) = notes.courses
         assert (len(course.pages), course.batch, course.steps) == (10, 8, 3)
+
+    def test_what_training_labels_lose_is_told_once(
+        self, workshop: Workshop, receipts: Dataset, notes: Notes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def strange(scale: Scale, split: Split, seed: int, count: int | None) -> list[Document]:
+            documents = receipts.open(scale, split, seed, 8)
+            return [replace(document, ground_truth={"total": "\u0439"}, glyphs=()) for document in documents]
+
+        for seed in (0, 1):
+            workshop.trained(Cell(built_in("none"), replace(receipts, open=strange), SMALL, "quick", seed))
+        assert capsys.readouterr().err.count("receipts-mini: in training 8 characters are unknown to the model") == 1
 
     def test_a_limit_cuts_every_split(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
         cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0, limit=3)
