@@ -17,6 +17,7 @@ from benchmark.report import write_report
 from benchmark.report.rates import rates_frame
 from benchmark.results import Record, write_record
 from benchmark.runner import RunConfig
+from benchmark.trained import keep
 from benchmark.training.compress import Course
 from benchmark.trials import Trial, best_rates, read_trials, trials_path, write_trials
 from benchmark.types import Dataset, Strategy
@@ -169,11 +170,12 @@ class TestTrying:
     def test_trials_are_kept_as_they_come(
         self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def killed(*_: object) -> None:
+        def killed(*made: Any) -> None:
             if len(trained) == 2:
                 raise KeyboardInterrupt
+            keep(*made)
 
-        monkeypatch.setattr("benchmark.workshop._zeros", killed)
+        monkeypatch.setattr("benchmark.workshop.keep", killed)
         with pytest.raises(KeyboardInterrupt):
             try_rates(self.config(tmp_path, strategies=("none",)), (0.5, 1.0))
         assert [t.rate for t in read_trials(tmp_path)] == [0.5]
