@@ -64,6 +64,7 @@ class Workshop:
     _keys: dict[str, str] = field(default_factory=dict)
     _courses: dict[tuple[str, str, int, int | None], Course] = field(default_factory=dict)
     _judges: dict[tuple[str, int | None], Judge] = field(default_factory=dict)
+    _taught: dict[str, Training] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
     def key(self, cell: Cell) -> str:
@@ -119,7 +120,7 @@ class Workshop:
             return self._read(cell)
         before = self.trained(self._upstream_cell(cell))
         fit_vocabulary(before.model, len(self._processor(cell.dataset).tokenizer), cell.seed)
-        return self._follow(cell, self._course(cell), before, cell.strategy.rate)
+        return self._follow(cell, self._course(cell), before)
 
     def _upstream_cell(self, cell: Cell) -> Cell:
         options = tuple(option for option in cell.options if option[0] != "rate")
@@ -143,7 +144,7 @@ class Workshop:
             return self.begin(cell)
         recipe = self._read_before(cell)
         if recipe is None:
-            return self._follow(cell, self._course(cell), self.begin(cell), 1.0)
+            return self._follow(cell, self._course(cell), self.begin(cell))
         names = ("start_hash", "start_documents", "steps", "documents", "learning_rate", "optimizer")
         curve = [(step, ted) for step, ted in recipe["curve"]]
         training = Training(**{name: recipe[name] for name in names}, curve=curve)
@@ -167,14 +168,14 @@ class Workshop:
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
         return Trained(model, Training(fingerprint(model), references.documents))
 
-    def _follow(self, cell: Cell, course: Course, before: Trained, rate: float) -> Trained:
+    def _follow(self, cell: Cell, course: Course, before: Trained) -> Trained:
         def validate(model: Donut) -> float:
             return mean_ted(model, course.processor, course.validation, course.dataset, self.scale.max_tokens)
 
         model = place(before.model, self.device)
         title = f"{cell.strategy.name} on {course.dataset.name}"
         folder = self.output / "unfinished" / cell.name / self.key(cell)
-        learning_rate = course.budget.learning_rate * rate
+        learning_rate = course.budget.learning_rate * self._as_it_trains(cell).strategy.rate
         set_seed(cell.seed)
         curve = train_strategy(
             model, deepcopy(cell.strategy), course, learning_rate, validate, cell.seed, title, folder
@@ -195,15 +196,18 @@ class Workshop:
         )
 
     def _references(self, cell: Cell) -> DatasetReferences:
+        # A task teacher is made of the reading teacher.
+        dataset = self.upstream if cell.budget == TEACHING else cell.dataset
         size = len(self._processor(cell.dataset).tokenizer)
-        place = self.zoo.task_teacher(cell.dataset.name)
+        place = self.zoo.task_teacher(dataset.name)
         if place is not None:
             return DatasetReferences(self.zoo, place, self.zoo.documents(place), size)
         taught = self._teaching_cell(cell)
-        training = self._kept(taught, self._teach).training
-        return DatasetReferences(
-            self.zoo, self._checkpoint(taught), training.start_documents + training.documents, size
-        )
+        if taught.name not in self._taught:
+            self._taught[taught.name] = self._kept(taught, self._teach).training
+        training = self._taught[taught.name]
+        documents = training.start_documents + training.documents
+        return DatasetReferences(self.zoo, self._checkpoint(taught), documents, size)
 
     def _teaching_cell(self, cell: Cell) -> Cell:
         """The one task teacher of all rows and seeds, for data that the zoo does not know."""
@@ -214,9 +218,8 @@ class Workshop:
 
     def _teach(self, cell: Cell) -> Trained:
         """The reading teacher, fine-tuned on the task, and balanced as the zoo's teachers are, to be pruned."""
-        model = fit_vocabulary(self.zoo.load("teacher"), len(self._processor(cell.dataset).tokenizer))
-        before = Trained(model, Training(fingerprint(model), self.zoo.documents(self.zoo.folder / "teacher")))
-        taught = self._follow(cell, self._new_course(cell, model), before, cell.strategy.rate)
+        before = self.begin(cell)
+        taught = self._follow(cell, self._new_course(cell, before.model), before)
         balance(taught.model)
         return taught
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.cli.run import parse_seeds, parse_settings
+from benchmark.cli.options import parse_seeds
+from benchmark.cli.run import parse_settings
 from benchmark.scales import SCALES
 
 ROOT = Path(__file__).parents[1]

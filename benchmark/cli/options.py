@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from benchmark.errors import UserError
 from benchmark.plugin_manager import check_known, load_plugins
 from benchmark.scales import SCALES, Scale
 from benchmark.types import Dataset
 
+BUDGETS = ("quick", "full")
 DEVICES = ("auto", "cpu", "cuda")
 
+NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
+BudgetOption = Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")]
+SeedsOption = Annotated[str, typer.Option(help="Whole numbers joined by commas.")]
 ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]
 DeviceOption = Annotated[str, typer.Option(help=f"Where models run: {', '.join(DEVICES)}.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Read only the first N test documents.")]
@@ -38,3 +43,10 @@ def find_scale(name: str) -> Scale:
 def find_dataset(name: str, plugins: Sequence[Path] | None) -> Dataset:
     datasets = load_plugins(plugins or ()).datasets
     return datasets[check_known("dataset", name, datasets)].item
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    seeds = [seed.strip() for seed in text.split(",")]
+    if not all(seed.isdecimal() and int(seed) < 2**32 for seed in seeds):
+        raise UserError(f"--seeds {text!r} is not a list of whole numbers below 2^32 joined by commas")
+    return tuple(dict.fromkeys(int(seed) for seed in seeds))

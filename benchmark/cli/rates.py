@@ -8,8 +8,18 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, DeviceOption, PluginOption, ScaleOption, SmokeOption
-from benchmark.cli.run import BUDGETS, NamesOption, parse_seeds
+from benchmark.cli.options import (
+    BUDGETS,
+    DEVICES,
+    BudgetOption,
+    DeviceOption,
+    NamesOption,
+    PluginOption,
+    ScaleOption,
+    SeedsOption,
+    SmokeOption,
+    parse_seeds,
+)
 from benchmark.errors import UserError
 from benchmark.plugin_manager import check_known, load_plugins
 from benchmark.scales import SCALES
@@ -19,8 +29,8 @@ def rates(
     strategies: NamesOption = "all",
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
-    budget: Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")] = "quick",
-    seeds: Annotated[str, typer.Option(help="Whole numbers joined by commas.")] = "0",
+    budget: BudgetOption = "quick",
+    seeds: SeedsOption = "0",
     grid: Annotated[
         str, typer.Option("--rates", help="Multiples of the budget's learning rate, joined by commas.")
     ] = "0.25,0.5,1,2",

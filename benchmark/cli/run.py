@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, DeviceOption, PluginOption, ScaleOption, SmokeOption
+from benchmark.cli.options import (
+    BUDGETS,
+    DEVICES,
+    BudgetOption,
+    DeviceOption,
+    NamesOption,
+    PluginOption,
+    ScaleOption,
+    SeedsOption,
+    SmokeOption,
+    parse_seeds,
+)
 from benchmark.errors import UserError
 from benchmark.plugin_manager import check_known, load_plugins
 from benchmark.scales import SCALES
@@ -16,18 +27,15 @@ from benchmark.scales import SCALES
 if TYPE_CHECKING:
     from benchmark.results import Record
 
-BUDGETS = ("quick", "full")
 EXECUTORS = ("local",)
-
-NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
 
 
 def run(
     strategies: NamesOption = "all",
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
-    budget: Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")] = "quick",
-    seeds: Annotated[str, typer.Option(help="Whole numbers joined by commas.")] = "0",
+    budget: BudgetOption = "quick",
+    seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
     plugin: PluginOption = None,
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
@@ -68,13 +76,6 @@ def run(
     write_report(output)
     typer.echo(f"see {output / 'leaderboard.md'}")
     return _tell_failures(records)
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    seeds = [seed.strip() for seed in text.split(",")]
-    if not all(seed.isdecimal() and int(seed) < 2**32 for seed in seeds):
-        raise UserError(f"--seeds {text!r} is not a list of whole numbers below 2^32 joined by commas")
-    return tuple(dict.fromkeys(int(seed) for seed in seeds))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:
