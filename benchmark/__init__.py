@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
-from benchmark.hookspecs import hookimpl
+from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
 from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Outputs, Page, Split, Strategy, Teaching
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
-    from benchmark.runner import RunConfig, run
+    from benchmark.running.runner import RunConfig, run
 
 __all__ = [
     "SPLITS",
@@ -60,12 +60,12 @@ _LAZY = {
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
-    "RunConfig": "benchmark.runner",
+    "RunConfig": "benchmark.running.runner",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
     "random_pruned": "benchmark.parts.starts",
     "reference": "benchmark.parts.starts",
-    "run": "benchmark.runner",
+    "run": "benchmark.running.runner",
 }
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,10 +26,23 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def place(model: Donut, device: torch.device) -> Donut:
+def move(model: Donut, device: torch.device) -> Donut:
     """Move a model, in place."""
     nn.Module.to(model, device)
     return model
+
+
+@cache
+def precision(device_type: str) -> torch.dtype:
+    """What training computes in: bfloat16 where the hardware has it, else float32.
+
+    A processor without it takes thirty times as long for a product in bfloat16 as for one in float32.
+    """
+    if device_type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    # Private, but nothing public tells; where they are missing, float32 is never wrong.
+    found = (getattr(torch.cpu, f"_is_{feature}_supported", None) for feature in ("avx512_bf16", "amx_tile"))
+    return torch.bfloat16 if any(supported and supported() for supported in found) else torch.float32
 
 
 @contextmanager
@@ -52,6 +66,7 @@ def environment(device: torch.device) -> dict[str, str | int | float]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
+        "training precision": str(precision(device.type)).removeprefix("torch."),
     }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import DonutProcessor
 
     from benchmark.models.donut import Donut
-    from benchmark.training.pages import Pages
+    from benchmark.models.encoded import EncodedDocuments
 
 EMBEDDED = ("synthdog_mini", "receipts_mini", "parcels_mini")
 
@@ -41,11 +41,11 @@ def processor(datasets: dict[str, Dataset]) -> DonutProcessor:
 
 
 @pytest.fixture(scope="session")
-def pages(datasets: dict[str, Dataset], processor: DonutProcessor) -> Pages:
+def pages(datasets: dict[str, Dataset], processor: DonutProcessor) -> EncodedDocuments:
     """Six receipts."""
-    from benchmark.training.pages import load_pages
+    from benchmark.models.encoded import encode_documents
 
-    return load_pages(datasets["receipts-mini"].open(TINY, "test", 0, 6), processor, TINY.max_tokens)
+    return encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 6), processor, TINY.max_tokens)
 
 
 @pytest.fixture(scope="session")

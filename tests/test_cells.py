@@ -16,11 +16,11 @@ from benchmark import (
     LogitDistillation,
     Strategy,
     UserError,
-    cells,
     magnitude_pruned,
     reference,
 )
-from benchmark.cells import Cell, Options, describe, key_of, with_options
+from benchmark.running import cells
+from benchmark.running.cells import Cell, Options, describe, key_of, with_options
 from benchmark.scales import TINY, Architecture, Budget, Scale
 from benchmark.types import Dataset, Document, Split
 

@@ -40,7 +40,7 @@ from benchmark.models.donut import Donut, build, fit_vocabulary
 from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.parts.starts import sparsity_of
 from benchmark.scales import TINY
-from benchmark.zoo import SHIPPED
+from benchmark.zoo.store import SHIPPED
 
 Edit = Callable[[Path], None]
 

@@ -176,7 +176,7 @@ def test_a_failed_cell_is_told_and_exit_1(
     bad = types.SimpleNamespace(
         status="failed", strategy="test-strategy", dataset="test-pages", seed=3, error="no luck"
     )
-    runner = types.ModuleType("benchmark.runner")
+    runner = types.ModuleType("benchmark.running.runner")
     report = types.ModuleType("benchmark.report")
 
     def run(config: dict[str, object]) -> list[types.SimpleNamespace]:
@@ -185,7 +185,7 @@ def test_a_failed_cell_is_told_and_exit_1(
 
     vars(runner).update(RunConfig=dict, run=run)
     vars(report).update(write_report=lambda folder: None)
-    monkeypatch.setitem(sys.modules, "benchmark.runner", runner)
+    monkeypatch.setitem(sys.modules, "benchmark.running.runner", runner)
     monkeypatch.setitem(sys.modules, "benchmark.report", report)
     names = ["--strategies", "test-strategy", "--datasets", "test-pages"]
     code = main(["run", *names, "--plugin", plugin, "--output", str(tmp_path), "--seeds", "3", "--set", "a=b"])

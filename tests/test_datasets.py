@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from transformers import DonutProcessor
 
+from benchmark.models.encoded import encode_documents
 from benchmark.models.processor import encode, to_json, to_text
 from benchmark.scales import TINY, Scale
-from benchmark.training.pages import load_pages
 from benchmark.types import SPLITS, Dataset, Document, Split
 from donutbench_datasets.render import FACES, Sheet
 from donutbench_datasets.words import Writer
@@ -250,7 +250,7 @@ class TestGlyphs:
 
     def test_each_token_gets_the_place_of_its_character(self, dataset: Dataset, processor: DonutProcessor) -> None:
         documents = dataset.open(TINY, "validation", 0, 5)
-        pages = load_pages(documents, processor, TINY.max_tokens)
+        pages = encode_documents(documents, processor, TINY.max_tokens)
         for document, labels, points in zip(documents, pages.labels, pages.points, strict=True):
             tokens = processor.tokenizer.convert_ids_to_tokens(labels[points[:, 0] >= 0].tolist())
             assert tokens == [glyph.character for glyph in document.glyphs]

@@ -20,16 +20,16 @@ from transformers import DonutProcessor
 
 from benchmark.cli import main
 from benchmark.errors import UserError
-from benchmark.evaluate import Judge, evaluate_checkpoint, predict_images
 from benchmark.metrics import field_f1, linear_cka, ted_accuracy
 from benchmark.metrics.cka import cka_matrix, global_cka
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import build_processor, to_json, to_text
-from benchmark.predict import decode
-from benchmark.representations import Representations, represent
 from benchmark.scales import TINY, Scale
-from benchmark.training.pages import Pages, load_pages
+from benchmark.scoring.evaluator import Evaluator, evaluate_checkpoint, predict_images
+from benchmark.scoring.predict import decode
+from benchmark.scoring.representations import Representations, represent
 from benchmark.types import Dataset, Document, Split
 
 PROMPT = "<s_receipts-mini>"
@@ -116,7 +116,7 @@ class TestPredictImages:
             assert json.loads(json.dumps(result)) == result
 
     def test_a_page_is_read_as_in_the_benchmark(
-        self, checkpoint: Path, datasets: dict[str, Dataset], pages: Pages, tmp_path: Path
+        self, checkpoint: Path, datasets: dict[str, Dataset], pages: EncodedDocuments, tmp_path: Path
     ) -> None:
         document = datasets["receipts-mini"].open(TINY, "test", 0, 1)[0]
         Image.fromarray(document.page).save(tmp_path / "receipt.png")
@@ -159,32 +159,34 @@ class TestPredictImages:
 
 
 @pytest.fixture
-def judge(datasets: dict[str, Dataset], processor: DonutProcessor, pages: Pages) -> Judge:
+def judge(datasets: dict[str, Dataset], processor: DonutProcessor, pages: EncodedDocuments) -> Evaluator:
     train = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
-    return Judge(datasets["receipts-mini"], processor, pages, train, longest=60)
+    return Evaluator(datasets["receipts-mini"], processor, pages, train, longest=60)
 
 
 class TestJudge:
     def test_the_blind_score_is_that_of_the_best_fixed_answer(
-        self, judge: Judge, datasets: dict[str, Dataset], pages: Pages
+        self, judge: Evaluator, datasets: dict[str, Dataset], pages: EncodedDocuments
     ) -> None:
         answers = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
         scores = [sum(ted_accuracy(answer, truth) for truth in pages.ground_truths) / len(pages) for answer in answers]
         assert len(set(scores)) == len(scores)
-        whole = Judge(judge.dataset, judge.processor, pages, answers, TINY.max_tokens)
+        whole = Evaluator(judge.dataset, judge.processor, pages, answers, TINY.max_tokens)
         assert whole.blind_ted == pytest.approx(max(scores))
-        short = Judge(judge.dataset, judge.processor, pages, answers, longest=8)
+        short = Evaluator(judge.dataset, judge.processor, pages, answers, longest=8)
         assert short.blind_ted < whole.blind_ted < 0.9, "no answer is longer than what a model writes"
 
     def test_who_knows_the_only_answer_needs_not_read(
-        self, datasets: dict[str, Dataset], processor: DonutProcessor, pages: Pages
+        self, datasets: dict[str, Dataset], processor: DonutProcessor, pages: EncodedDocuments
     ) -> None:
         truth = pages.ground_truths[0]
         same = replace(pages, ground_truths=(truth,) * len(pages))
-        judge = Judge(datasets["receipts-mini"], processor, same, [pages.ground_truths[1], truth], longest=60)
+        judge = Evaluator(datasets["receipts-mini"], processor, same, [pages.ground_truths[1], truth], longest=60)
         assert judge.blind_ted == 1.0
 
-    def test_the_scores_are_those_of_the_predictions(self, judge: Judge, model: Donut, pages: Pages) -> None:
+    def test_the_scores_are_those_of_the_predictions(
+        self, judge: Evaluator, model: Donut, pages: EncodedDocuments
+    ) -> None:
         metrics, lines = judge.judge(model)
         assert [line.id for line in lines] == list(pages.ids)
         assert [line.ground_truth for line in lines] == list(pages.ground_truths)
@@ -200,15 +202,15 @@ class TestJudge:
         assert (metrics.cka, metrics.layerwise) == (None, [])
 
     def test_a_perfect_reader_gets_1(
-        self, judge: Judge, model: Donut, pages: Pages, monkeypatch: pytest.MonkeyPatch
+        self, judge: Evaluator, model: Donut, pages: EncodedDocuments, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         texts = [to_text(truth) for truth in pages.ground_truths]
-        monkeypatch.setattr("benchmark.evaluate.decode", lambda *_: texts)
+        monkeypatch.setattr("benchmark.scoring.evaluator.decode", lambda *_: texts)
         metrics, lines = judge.judge(model)
         assert (metrics.ted, metrics.f1) == (1.0, 1.0)
         assert sum(line.fn + line.fp for line in lines) == 0
 
-    def test_the_teacher_is_like_itself(self, judge: Judge, model: Donut, pages: Pages) -> None:
+    def test_the_teacher_is_like_itself(self, judge: Evaluator, model: Donut, pages: EncodedDocuments) -> None:
         judge.compare_with(model)
         metrics, _ = judge.judge(model)
         assert metrics.cka == pytest.approx(1.0)
@@ -218,7 +220,7 @@ class TestJudge:
         assert metrics.layers_student == metrics.layers_teacher
 
     def test_the_floor_is_that_of_these_features_with_the_documents_permuted(
-        self, judge: Judge, model: Donut, processor: DonutProcessor, pages: Pages
+        self, judge: Evaluator, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
     ) -> None:
         judge.compare_with(model)
         student = build(TINY, TINY.small, len(processor.tokenizer), seed=9)
@@ -230,7 +232,9 @@ class TestJudge:
         metrics, _ = judge.judge(student)
         assert metrics.cka_null_floor == pytest.approx(np.mean(every), abs=1e-4)
 
-    def test_features_that_are_not_finite_have_no_cka_and_cost_nothing_else(self, judge: Judge, model: Donut) -> None:
+    def test_features_that_are_not_finite_have_no_cka_and_cost_nothing_else(
+        self, judge: Evaluator, model: Donut
+    ) -> None:
         judge.compare_with(model)
         whole, _ = judge.judge(model)
         broken = deepcopy(model)
@@ -247,7 +251,7 @@ class TestJudge:
         assert [row[5] for row in by_the_broken.layerwise] == [None] * 6
         assert [row[:5] for row in by_the_broken.layerwise] == [row[:5] for row in whole.layerwise]
 
-    def test_another_model_is_less_like_it(self, judge: Judge, model: Donut) -> None:
+    def test_another_model_is_less_like_it(self, judge: Evaluator, model: Donut) -> None:
         judge.compare_with(model)
         student = build(TINY, TINY.small, len(judge.processor.tokenizer), seed=9)
         metrics, _ = judge.judge(student)
@@ -256,9 +260,9 @@ class TestJudge:
         assert np.asarray(metrics.layerwise).shape == (4, 6)
 
     def test_too_few_documents_have_no_cka(
-        self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: Pages
+        self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: EncodedDocuments
     ) -> None:
-        judge = Judge(datasets["receipts-mini"], processor, pages.head(3), pages.ground_truths[:1], longest=20)
+        judge = Evaluator(datasets["receipts-mini"], processor, pages.head(3), pages.ground_truths[:1], longest=20)
         judge.compare_with(model)
         metrics, lines = judge.judge(model)
         assert len(lines) == 3
@@ -280,14 +284,14 @@ PERFECT: dict[str, tuple[Any, float]] = {
 class TestCeiling:
     """What a reader gets that makes no mistake."""
 
-    def judge(self, *truths: Any, longest: int = TINY.max_tokens) -> Judge:
+    def judge(self, *truths: Any, longest: int = TINY.max_tokens) -> Evaluator:
         keys = ("company", "total", "Unit Price")
         bills = Dataset("bills", "bills", "extraction", keys, lambda scale, split, seed, count: [])
         processor = build_processor(TINY, [bills])
         page = np.zeros((TINY.height, TINY.width), np.uint8)
         documents = [Document(str(number), page, truth) for number, truth in enumerate(truths)]
-        pages = load_pages(documents, processor, longest)
-        return Judge(bills, processor, pages, truths, longest)
+        pages = encode_documents(documents, processor, longest)
+        return Evaluator(bills, processor, pages, truths, longest)
 
     @pytest.mark.parametrize("kind", PERFECT)
     def test_it_is_known_before_anything_is_read(self, kind: str) -> None:
@@ -302,7 +306,7 @@ class TestCeiling:
         def learned_by_heart(model: object, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
             return labels[:, : longest - 1].masked_fill(labels[:, : longest - 1] == -100, end)
 
-        monkeypatch.setattr("benchmark.predict._write", learned_by_heart)
+        monkeypatch.setattr("benchmark.scoring.predict._write", learned_by_heart)
         metrics, _ = judge.judge(build(TINY, TINY.small, len(judge.processor.tokenizer), seed=0))
         assert metrics.ted == metrics.ted_ceiling == judge.ceiling
         assert (metrics.truncated_documents, metrics.unknown_characters) == (1, 12)
@@ -324,8 +328,8 @@ class TestCeiling:
     def test_embedded_data_can_be_read_without_fault(
         self, name: str, split: Split, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
-        pages = load_pages(datasets[name].open(TINY, split, 0, 100), processor, TINY.max_tokens)
-        judge = Judge(datasets[name], processor, pages, [], TINY.max_tokens)
+        pages = encode_documents(datasets[name].open(TINY, split, 0, 100), processor, TINY.max_tokens)
+        judge = Evaluator(datasets[name], processor, pages, [], TINY.max_tokens)
         assert judge.ceiling == 1.0
         assert judge.warning is None
 
@@ -377,10 +381,12 @@ class TestEvaluateCheckpoint:
 
 class TestRepresentations:
     @pytest.fixture
-    def ours(self, model: Donut, processor: DonutProcessor, pages: Pages) -> Representations:
+    def ours(self, model: Donut, processor: DonutProcessor, pages: EncodedDocuments) -> Representations:
         return look(model, processor, pages)
 
-    def test_every_stage_and_layer_says_one_row_a_document(self, ours: Representations, pages: Pages) -> None:
+    def test_every_stage_and_layer_says_one_row_a_document(
+        self, ours: Representations, pages: EncodedDocuments
+    ) -> None:
         assert ours.names == ("enc.0", "enc.1", "dec.0", "dec.1", "dec.2", "dec.3")
         widths = [TINY.teacher.embed_dim, TINY.teacher.encoder_width] + [TINY.teacher.decoder_width] * 4
         assert [layer.shape for layer in ours.layers] == [(len(pages), width) for width in widths]
@@ -395,13 +401,15 @@ class TestRepresentations:
         assert matrix == pytest.approx(matrix.T)
         assert matrix[0, 5] < 0.999
 
-    def test_the_student_has_fewer_and_narrower_layers(self, processor: DonutProcessor, pages: Pages) -> None:
+    def test_the_student_has_fewer_and_narrower_layers(
+        self, processor: DonutProcessor, pages: EncodedDocuments
+    ) -> None:
         student = look(build(TINY, TINY.small, len(processor.tokenizer), seed=0), processor, pages)
         assert student.names == ("enc.0", "enc.1", "dec.0", "dec.1")
         assert [layer.shape[1] for layer in student.layers] == [32, 64, 64, 64]
 
     def test_it_depends_neither_on_the_batch_nor_on_padding(
-        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: Pages
+        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
     ) -> None:
         padded = replace(pages, labels=torch.nn.functional.pad(pages.labels, (0, 20), value=-100))
         for other in (look(model, processor, pages, batch=4), look(model, processor, padded)):
@@ -409,13 +417,15 @@ class TestRepresentations:
                 assert theirs == pytest.approx(mine, abs=1e-4)
 
     def test_the_decoder_is_seen_on_the_ground_truth(
-        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: Pages
+        self, ours: Representations, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
     ) -> None:
         other = look(model, processor, replace(pages, labels=pages.labels.roll(1, 0)))
         assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(ours.layers[:2], other.layers[:2], strict=True))
         assert not any(np.allclose(a, b, atol=1e-3) for a, b in zip(ours.layers[2:], other.layers[2:], strict=True))
 
-    def test_it_leaves_the_model_as_it_was(self, model: Donut, processor: DonutProcessor, pages: Pages) -> None:
+    def test_it_leaves_the_model_as_it_was(
+        self, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
+    ) -> None:
         model.train(True)
         before = deepcopy(model.state_dict())
         look(model, processor, pages)
@@ -424,5 +434,5 @@ class TestRepresentations:
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def look(model: Donut, processor: DonutProcessor, pages: Pages, batch: int = 25) -> Representations:
+def look(model: Donut, processor: DonutProcessor, pages: EncodedDocuments, batch: int = 25) -> Representations:
     return represent(model, processor, pages, processor.tokenizer.convert_tokens_to_ids(PROMPT), batch)

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.content import content
 from benchmark.errors import UserError
-from benchmark.identity import identity
-from benchmark.plugin_manager import load_plugins
+from benchmark.plugin.content import content
+from benchmark.plugin.identity import identity
+from benchmark.plugin.manager import load_plugins
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,8 +78,8 @@ STARTS = ("plain", "partial", "bound", "lambda", "closed", "folder")
 
 SAY = """
 import sys
-from benchmark.cells import identity_of
-from benchmark.plugin_manager import load_plugins
+from benchmark.running.cells import identity_of
+from benchmark.plugin.manager import load_plugins
 for name, entry in load_plugins([__import__("pathlib").Path(sys.argv[1])]).strategies.items():
     if entry.source == sys.argv[1]:
         print(name, entry.content, identity_of(entry.item))
@@ -251,7 +251,7 @@ class TestContent:
         assert load_plugins([path]).strategies["plain"].content != before
 
     def test_the_embedded_data_sets_count_what_draws_them(self) -> None:
-        from benchmark.content import _imported
+        from benchmark.plugin.content import _imported
 
         path = ROOT / "plugins" / "donutbench_datasets" / "receipts_mini.py"
         found = {Path(name).name for name in _imported([path], ROOT / "plugins", "donutbench_datasets")}

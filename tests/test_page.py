@@ -13,9 +13,9 @@ from PIL import Image
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
+from benchmark.models.encoded import encode_documents
 from benchmark.page import read_page, to_page
 from benchmark.scales import TINY
-from benchmark.training.pages import load_pages
 from benchmark.types import Dataset, Page
 
 LEVELS = np.arange(256).reshape(16, 16)
@@ -227,12 +227,14 @@ class TestDocuments:
         first, second = datasets["receipts-mini"].open(TINY, "test", 0, 2)
         broken: Any = REFUSED[what][0]
         with pytest.raises(UserError, match=f"^document {second.id}: a page is .*{REFUSED[what][1]}"):
-            load_pages([first, replace(second, page=broken)], processor, TINY.max_tokens)
+            encode_documents([first, replace(second, page=broken)], processor, TINY.max_tokens)
 
     def test_deep_pages_and_images_are_read_as_bytes(
         self, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
         others: list[Any] = [document.page.astype(np.uint16) * 257, Image.fromarray(document.page)]
-        pages = load_pages([replace(document, page=page) for page in (document.page, *others)], processor, 20).pages
+        pages = encode_documents(
+            [replace(document, page=page) for page in (document.page, *others)], processor, 20
+        ).pages
         assert (pages == pages[:1]).all()

@@ -22,11 +22,11 @@ from benchmark import (
     reference,
 )
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, to_pixels
 from benchmark.models.pruning import magnitudes, prune_globally, random_scores
 from benchmark.parts.starts import Pruned, sparsity_of
 from benchmark.scales import TINY
-from benchmark.training.pages import Pages
 
 TABLES = ("embed_tokens.weight", "embed_positions.weight", "bridge.rows", "bridge.columns", "lm_head.weight")
 
@@ -205,7 +205,7 @@ class TestFixedMask:
     """On real steps of Adam whose momentum is older than the mask: what revives masked weights."""
 
     @pytest.fixture
-    def step(self, model: Donut, pages: Pages, processor: DonutProcessor) -> Step:
+    def step(self, model: Donut, pages: EncodedDocuments, processor: DonutProcessor) -> Step:
         """One more step of training; the first three are done, without a mask."""
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         labels = pages.labels[:2, :30]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import UserError
-from benchmark.hookspecs import donutbench_register_datasets, donutbench_register_strategies
-from benchmark.plugin_manager import HOOKS, Registry, check_known, load_plugins
+from benchmark.plugin.hookspecs import donutbench_register_datasets, donutbench_register_strategies
+from benchmark.plugin.manager import HOOKS, Registry, check_known, load_plugins
 
 STRATEGY = """
 from benchmark import Strategy, hookimpl

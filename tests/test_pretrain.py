@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-import benchmark.pretrain as module
+import benchmark.pretraining.pretrain as module
 from benchmark.errors import UserError
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import WEIGHTS, fingerprint, load_checkpoint
-from benchmark.plugin_manager import load_plugins
-from benchmark.pretrain import Recipe, pretrain, recipes
+from benchmark.plugin.manager import load_plugins
+from benchmark.pretraining.pretrain import Recipe, pretrain, recipes
 from benchmark.scales import TINY, Scale
 from benchmark.training.journal import Journal
 from benchmark.types import Dataset, Document, Split
-from benchmark.zoo import Zoo
+from benchmark.zoo.store import Zoo
 
 QUICK = replace(TINY, validation_documents=2, test_documents=2, max_tokens=192)
 

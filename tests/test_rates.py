@@ -11,15 +11,16 @@ import pytest
 
 from benchmark import UserError
 from benchmark.cli import main
-from benchmark.plugin_manager import load_plugins
-from benchmark.rates import try_rates
+from benchmark.plugin.manager import load_plugins
+from benchmark.records.files import write_record
+from benchmark.records.record import Record
+from benchmark.records.trials import Trial, best_rates, read_trials, trials_path, write_trials
 from benchmark.report import write_report
 from benchmark.report.rates import rates_frame
-from benchmark.results import Record, write_record
-from benchmark.runner import RunConfig
-from benchmark.trained import keep
-from benchmark.training.compress import Course
-from benchmark.trials import Trial, best_rates, read_trials, trials_path, write_trials
+from benchmark.running.rates import try_rates
+from benchmark.running.runner import RunConfig
+from benchmark.running.trained import keep
+from benchmark.training.compress import TrainingData
 from benchmark.types import Dataset, Strategy
 
 ROOT = Path(__file__).parents[1]
@@ -119,14 +120,14 @@ class TestTrying:
     def trained(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         done: list[tuple[str, float]] = []
 
-        def train(model: Any, strategy: Strategy, course: Course, learning_rate: float, *_: Any) -> Any:
+        def train(model: Any, strategy: Strategy, course: TrainingData, learning_rate: float, *_: Any) -> Any:
             assert {name.split("-")[0] for name in course.validation.ids} == {"validation"}
             done.append((strategy.name, round(learning_rate / course.budget.learning_rate, 6)))
             if strategy.rate > 1:
                 raise FloatingPointError("the loss of step 2 of 3 is nan")
             return [(course.steps, 1 - abs(strategy.rate - 0.5))]
 
-        monkeypatch.setattr("benchmark.workshop.train_strategy", train)
+        monkeypatch.setattr("benchmark.running.workshop.train_strategy", train)
         return done
 
     def config(self, output: Path, **changes: Any) -> RunConfig:
@@ -137,7 +138,9 @@ class TestTrying:
     def test_each_strategy_that_trains_is_tried_at_each_rate_on_tasks(
         self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("benchmark.workshop.Judge", lambda *_: pytest.fail("test documents were opened"))
+        monkeypatch.setattr(
+            "benchmark.running.workshop.Evaluator", lambda *_: pytest.fail("test documents were opened")
+        )
         trials = try_rates(self.config(tmp_path), (0.25, 0.5, 4.0))
         assert sorted(trained) == [(name, rate) for name in ("none", "small") for rate in (0.25, 0.5, 4.0)]
         assert [(t.strategy, t.rate, t.validation_ted) for t in trials if t.strategy == "small"] == [
@@ -175,7 +178,7 @@ class TestTrying:
                 raise KeyboardInterrupt
             keep(*made)
 
-        monkeypatch.setattr("benchmark.workshop.keep", killed)
+        monkeypatch.setattr("benchmark.running.workshop.keep", killed)
         with pytest.raises(KeyboardInterrupt):
             try_rates(self.config(tmp_path, strategies=("none",)), (0.5, 1.0))
         assert [t.rate for t in read_trials(tmp_path)] == [0.5]
@@ -195,7 +198,7 @@ class TestTrying:
         self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         try_rates(self.config(tmp_path, strategies=("none",)), (0.5,))
-        monkeypatch.setattr("benchmark.workshop.train_strategy", lambda *_: 1 / 0)
+        monkeypatch.setattr("benchmark.running.workshop.train_strategy", lambda *_: 1 / 0)
         with pytest.raises(UserError, match=r"small rate=0\.5 on receipts-mini, seed 0: ZeroDivisionError"):
             try_rates(self.config(tmp_path, strategies=("none", "small")), (0.5,))
         assert [t.strategy for t in read_trials(tmp_path)] == ["none"]

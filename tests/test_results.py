@@ -17,12 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from benchmark.errors import UserError
-from benchmark.results import (
-    Efficiency,
-    Metrics,
-    Prediction,
-    Record,
-    cell_name,
+from benchmark.records.files import (
     predictions_path,
     read_predictions,
     read_record,
@@ -32,6 +27,7 @@ from benchmark.results import (
     write_predictions,
     write_record,
 )
+from benchmark.records.record import Efficiency, Metrics, Prediction, Record, cell_name
 
 NAN = float("nan")
 PUBLISHED = Path(__file__).parent / "data" / "record-v1.json"
@@ -322,6 +318,6 @@ def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pyte
 
 
 def test_records_and_report_import_no_torch_and_draw_lazily() -> None:
-    code = "import sys, benchmark.results, benchmark.report; print({'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, benchmark.records.record, benchmark.report; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

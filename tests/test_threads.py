@@ -11,10 +11,10 @@ import pytest
 import torch
 from transformers import DonutProcessor
 
-from benchmark import predict
 from benchmark.models.donut import Donut
-from benchmark.predict import decode
-from benchmark.training.pages import Pages
+from benchmark.models.encoded import EncodedDocuments
+from benchmark.scoring import predict
+from benchmark.scoring.predict import decode
 
 SAY = "import os, sys, benchmark; print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
 
@@ -48,7 +48,7 @@ def test_a_small_model_is_read_with_on_one_thread(
     threads: int,
     model: Donut,
     processor: DonutProcessor,
-    pages: Pages,
+    pages: EncodedDocuments,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []

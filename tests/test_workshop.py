@@ -14,18 +14,18 @@ import pytest
 import torch
 
 from benchmark import CrossEntropy, Strategy, reference
-from benchmark.cells import Cell
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint, load_checkpoint, load_model
 from benchmark.models.donut import Donut, fit_vocabulary
-from benchmark.plugin_manager import load_plugins
-from benchmark.results import Efficiency
+from benchmark.plugin.manager import load_plugins
+from benchmark.records.record import Efficiency
+from benchmark.running.cells import Cell
+from benchmark.running.workshop import Workshop
 from benchmark.scales import TINY, Scale
-from benchmark.training.compress import Course
+from benchmark.training.compress import TrainingData
 from benchmark.training.journal import Curve
 from benchmark.types import Dataset, Document, References, Split
-from benchmark.workshop import Workshop
-from benchmark.zoo import DatasetReferences, Zoo, open_zoo
+from benchmark.zoo.store import DatasetReferences, Zoo, open_zoo
 
 SMALL = replace(
     TINY,
@@ -40,14 +40,14 @@ SMALL = replace(
 class Notes:
     """A trainer that changes one weight and writes down what it was asked for."""
 
-    courses: list[tuple[str, Course, float, int]] = field(default_factory=list)
+    courses: list[tuple[str, TrainingData, float, int]] = field(default_factory=list)
     strategies: list[Strategy] = field(default_factory=list)
 
     def train(
         self,
         model: Donut,
         strategy: Strategy,
-        course: Course,
+        course: TrainingData,
         learning_rate: float,
         validate: Any,
         seed: int,
@@ -89,7 +89,7 @@ class Remembering:
 def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
     notes = Notes()
     Watched.opened.clear()
-    monkeypatch.setattr("benchmark.workshop.train_strategy", notes.train)
+    monkeypatch.setattr("benchmark.running.workshop.train_strategy", notes.train)
     return notes
 
 
@@ -251,7 +251,7 @@ class TestTraining:
             measured.append(what)
             return found
 
-        monkeypatch.setattr("benchmark.workshop.measure", measure)
+        monkeypatch.setattr("benchmark.running.workshop.measure", measure)
         cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0)
         made = workshop.make(cell)
         kept = load_checkpoint(workshop.output / "checkpoints" / cell.name)

@@ -17,7 +17,7 @@ from benchmark.cli.options import (
     find_dataset,
     find_scale,
 )
-from benchmark.plugin_manager import check_known
+from benchmark.plugin.manager import check_known
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     check_known("device", device, DEVICES)
     documents = find_dataset(dataset, plugin)
 
-    from benchmark.evaluate import evaluate_checkpoint
+    from benchmark.scoring.evaluator import evaluate_checkpoint
 
     scores = evaluate_checkpoint(checkpoint, documents, sizes, device, limit)
     typer.echo(json.dumps(scores, indent=2, ensure_ascii=False))

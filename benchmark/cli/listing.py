@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import PluginOption
-from benchmark.plugin_manager import Registry, load_plugins
+from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.scales import SCALES
 
 Listing = dict[str, list[dict[str, str]]]

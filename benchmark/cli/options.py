@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.errors import UserError
-from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.plugin.manager import check_known, load_plugins
 from benchmark.scales import SCALES, Scale
 from benchmark.types import Dataset
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import DEVICES, CheckpointArgument, DeviceOption
-from benchmark.plugin_manager import check_known
+from benchmark.plugin.manager import check_known
 
 
 def predict(
@@ -21,7 +21,7 @@ def predict(
     """Print the JSON that a checkpoint reads from each image, one line an image."""
     check_known("device", device, DEVICES)
 
-    from benchmark.evaluate import predict_images
+    from benchmark.scoring.evaluator import predict_images
 
     for prediction in predict_images(checkpoint, images, device, dataset):
         typer.echo(json.dumps(prediction, ensure_ascii=False))

@@ -10,7 +10,7 @@ import typer
 import benchmark
 from benchmark.cli.options import ScaleOption, find_scale
 from benchmark.errors import UserError
-from benchmark.plugin_manager import load_plugins
+from benchmark.plugin.manager import load_plugins
 
 ZOO = Path(benchmark.__file__).parent / "zoo"
 UNFINISHED = Path("reports/local/pretrain")
@@ -28,7 +28,7 @@ def pretrain(
     if not datasets:
         raise UserError("no embedded dataset is registered: install donutbench")
 
-    from benchmark.pretrain import pretrain as train
+    from benchmark.pretraining.pretrain import pretrain as train
 
     strategies = [entry.item for entry in plugins.strategies.values()]
     train(sizes, datasets, strategies, output or ZOO / scale, UNFINISHED / scale, only or ())

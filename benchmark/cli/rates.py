@@ -21,7 +21,7 @@ from benchmark.cli.options import (
     parse_seeds,
 )
 from benchmark.errors import UserError
-from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.plugin.manager import check_known, load_plugins
 from benchmark.scales import SCALES
 
 
@@ -48,9 +48,9 @@ def rates(
     values = parse_rates(grid)
     numbers = parse_seeds(seeds)
 
-    from benchmark.rates import try_rates
     from benchmark.report import rates_frame
-    from benchmark.runner import RunConfig
+    from benchmark.running.rates import try_rates
+    from benchmark.running.runner import RunConfig
 
     config = RunConfig(
         *chosen,

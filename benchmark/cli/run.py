@@ -21,11 +21,11 @@ from benchmark.cli.options import (
     parse_seeds,
 )
 from benchmark.errors import UserError
-from benchmark.plugin_manager import check_known, load_plugins
+from benchmark.plugin.manager import check_known, load_plugins
 from benchmark.scales import SCALES
 
 if TYPE_CHECKING:
-    from benchmark.results import Record
+    from benchmark.records.record import Record
 
 EXECUTORS = ("local",)
 
@@ -57,8 +57,8 @@ def run(
     options = parse_settings(settings or ())
 
     from benchmark.report import write_report
-    from benchmark.runner import RunConfig
-    from benchmark.runner import run as run_cells
+    from benchmark.running.runner import RunConfig
+    from benchmark.running.runner import run as run_cells
 
     config = RunConfig(
         strategies=chosen_strategies,

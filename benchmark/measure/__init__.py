@@ -9,10 +9,10 @@ from benchmark.measure.macs import count_macs
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
-from benchmark.results import Efficiency
-from benchmark.training.pages import Pages
+from benchmark.records.record import Efficiency
 
 FIXED_TOKENS = 64
 """What rows are compared at: the length of `macs`, `latency_ms` and `peak_memory_bytes`."""
@@ -21,7 +21,7 @@ FIXED_TOKENS = 64
 def measure(
     model: Donut,
     processor: DonutProcessor,
-    pages: Pages,
+    pages: EncodedDocuments,
     prompt: str,
     longest: int,
     repeats: int = 5,

@@ -15,8 +15,8 @@ from benchmark.devices import one_thread
 from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
-from benchmark.predict import decode, generate
 from benchmark.progress import quiet
+from benchmark.scoring.predict import decode, transformers_greedy
 
 Read = Callable[[torch.Tensor], object]
 """Reads one page, uint8 (1, height, width[, 3])."""
@@ -79,6 +79,6 @@ def _wait(device: torch.device) -> None:
 def read_fixed(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: str, tokens: int) -> torch.Tensor:
     """Read uint8 (1, height, width[, 3]) as `decode` does, but write exactly `tokens` tokens: (1, tokens)."""
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
-    write = greedy if supports(model) else generate
+    write = greedy if supports(model) else transformers_greedy
     with quiet(model):
         return write(model, to_pixels(processor, page.to(model.device)), start, _NEVER, tokens + 1)

@@ -21,7 +21,7 @@ from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
 from benchmark.progress import silent
-from benchmark.results import write_atomically
+from benchmark.records.files import write_atomically
 
 WEIGHTS = "model.safetensors"
 PACKED = "packed.safetensors"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.records.files import read_records, write_atomically
+from benchmark.records.trials import read_trials
 from benchmark.report.figures import write_figures
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
 from benchmark.report.tables import write_tables
-from benchmark.results import read_records, write_atomically
-from benchmark.trials import read_trials
 
 __all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 

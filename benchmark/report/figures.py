@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.records.files import write_atomically
+from benchmark.records.record import Record
 from benchmark.report.rows import Row, Setting, by_setting
-from benchmark.results import Record, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

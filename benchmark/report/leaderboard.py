@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.errors import UserError
+from benchmark.records.record import Record
 from benchmark.report.columns import (
     Column,
     Measured,
@@ -22,7 +23,6 @@ from benchmark.report.columns import (
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.tables import MILLION, about_test
-from benchmark.results import Record
 
 _TED = metric("ted")
 

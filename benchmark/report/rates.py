@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from benchmark.trials import Trial, best_rates
+from benchmark.records.trials import Trial, best_rates
 
 
 def rates_frame(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.errors import UserError
+from benchmark.records.files import read_records, write_atomically
+from benchmark.records.record import Record
 from benchmark.report.columns import Column, Measured, escaped, markdown, repeats
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.rows import Row, Setting, by_setting, efficiency, metric
 from benchmark.report.tables import MILLION
-from benchmark.results import Record, read_records, write_atomically
 
 Sections = dict[Setting, list[Row]]
 BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from benchmark.records.record import Record
 from benchmark.report import paper
-from benchmark.results import Record
 
 Get = Callable[[Record], float | None]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.records.files import write_atomically
+from benchmark.records.record import Efficiency, Metrics, Record
 from benchmark.report import paper
 from benchmark.report.columns import (
     Column,
@@ -22,7 +24,6 @@ from benchmark.report.columns import (
     repeat_list,
 )
 from benchmark.report.rows import Get, Row, Setting, by_setting, distinct, efficiency, metric
-from benchmark.results import Efficiency, Metrics, Record, write_atomically
 from benchmark.truth import Losses, ceiling_sentence
 
 MILLION = 1e6

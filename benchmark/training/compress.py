@@ -17,11 +17,11 @@ from transformers import (
 )
 
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.journal import Curve, Journal
-from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
@@ -32,7 +32,7 @@ Validate = Callable[[Donut], float]
 
 
 @dataclass(slots=True)
-class Course:
+class TrainingData:
     """What all rows of a data set learn from: documents in training and validation, and the teacher.
 
     `documents` are seen in training, each anew whenever the pages have been seen.
@@ -40,8 +40,8 @@ class Course:
 
     dataset: Dataset
     processor: DonutProcessor
-    pages: Pages
-    validation: Pages
+    pages: EncodedDocuments
+    validation: EncodedDocuments
     teacher: Donut
     budget: Budget
     documents: int
@@ -92,7 +92,7 @@ class Course:
 def train_strategy(
     model: Donut,
     strategy: Strategy,
-    course: Course,
+    course: TrainingData,
     learning_rate: float,
     validate: Validate,
     seed: int,
@@ -121,7 +121,7 @@ def train_strategy(
 class _Taught:
     """An objective as the trainer wants it: the student's forward pass, what the teacher makes of it, the loss."""
 
-    def __init__(self, objective: Objective, course: Course) -> None:
+    def __init__(self, objective: Objective, course: TrainingData) -> None:
         self._objective = objective
         self._course = course
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.results import write_atomically
+from benchmark.records.files import write_atomically
 
 Curve = list[tuple[int, float]]
 """(step, validation N-TED accuracy)."""

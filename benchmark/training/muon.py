@@ -14,6 +14,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from benchmark.devices import precision
+
 UPDATE_RMS = 0.2
 """Root mean square of an update of Muon, of its learning rate; Adam's part gets this share of the rate."""
 
@@ -60,14 +62,18 @@ class BatchedMuon(torch.optim.Muon):
 def orthogonalised(
     matrices: Sequence[torch.Tensor], coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> list[torch.Tensor]:
-    """Newton-Schulz (Jordan et al. 2024) on each matrix, in bfloat16: singular values go to about 1."""
+    """Newton-Schulz (Jordan et al. 2024) on each matrix: singular values go to about 1.
+
+    bfloat16 is enough for it, and is used where the hardware has it.
+    """
     shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, matrix in enumerate(matrices):
         shapes[min(matrix.shape), max(matrix.shape)].append(i)
     found: dict[int, torch.Tensor] = {}
     a, b, c = coefficients
     for places in shapes.values():
-        wide = torch.stack([_wide(matrices[i], matrices[i]) for i in places]).bfloat16()
+        wide = torch.stack([_wide(matrices[i], matrices[i]) for i in places])
+        wide = wide.to(precision(wide.device.type))
         wide /= wide.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
         for _ in range(steps):
             gram = wide @ wide.mT

@@ -24,10 +24,11 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from benchmark.devices import precision
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar, silent
 from benchmark.training.muon import MuonWithAdam
-from benchmark.training.pages import Pages
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[Donut, Batch, float], torch.Tensor]
@@ -54,7 +55,7 @@ class Documents(TorchDataset[dict[str, Any]]):
     like length into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
     """
 
-    def __init__(self, pages: Pages, **columns: torch.Tensor) -> None:
+    def __init__(self, pages: EncodedDocuments, **columns: torch.Tensor) -> None:
         self._pages = pages.pages
         self._columns = {"labels": pages.labels, "points": pages.points, **columns}
         self._lengths = (pages.labels != -100).sum(1).tolist()
@@ -110,7 +111,7 @@ def train(
         loss,
         losses,
         model=model,
-        args=_arguments(plan, folder, str(model.device)),
+        args=_arguments(plan, folder, model.device.type),
         train_dataset=documents,
         data_collator=documents.collate,
         callbacks=[*callbacks, bar],
@@ -140,7 +141,7 @@ def _arguments(plan: Plan, folder: Path, device: str) -> TrainingArguments:
         warmup_steps=int(plan.warmup * plan.steps),
         max_grad_norm=plan.clip,
         seed=plan.seed,
-        bf16=True,
+        bf16=precision(device) == torch.bfloat16,
         use_cpu=device == "cpu",
         save_strategy="steps" if plan.save_steps else "no",
         save_steps=plan.save_steps or 500,

@@ -27,7 +27,7 @@ def tokens(ground_truth: Json) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Pages(Sequence[Document]):
+class EncodedDocuments(Sequence[Document]):
     """Documents that are drawn when they are asked for; the same index always gives the same bytes."""
 
     name: str
@@ -67,7 +67,7 @@ def embedded(
 
     def open_split(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
         usual = {"train": 10_000, "validation": scale.validation_documents, "test": scale.test_documents}
-        return Pages(name, compose, scale, split, seed, usual[split] if count is None else count)
+        return EncodedDocuments(name, compose, scale, split, seed, usual[split] if count is None else count)
 
     return Dataset(
         name=name,

@@ -9,10 +9,10 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.parameters import prunable
 from benchmark.models.processor import build_processor
 from benchmark.scales import TINY
-from benchmark.training.pages import Pages, load_pages
 from benchmark.types import Dataset
 from donutbench_datasets import receipts_mini
 
@@ -31,8 +31,8 @@ def processor(dataset: Dataset) -> DonutProcessor:
 
 
 @pytest.fixture(scope="session")
-def pages(dataset: Dataset, processor: DonutProcessor) -> Pages:
-    return load_pages(dataset.open(TINY, "test", 0, 3), processor, TINY.max_tokens)
+def pages(dataset: Dataset, processor: DonutProcessor) -> EncodedDocuments:
+    return encode_documents(dataset.open(TINY, "test", 0, 3), processor, TINY.max_tokens)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from transformers import DonutProcessor, MBartForCausalLM
 
 from benchmark.measure.latency import measure_latency, read_fixed
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import prompt_of
-from benchmark.predict import decode
-from benchmark.training.pages import Pages
+from benchmark.scoring.predict import decode
 from benchmark.types import Dataset
 
 
@@ -32,7 +32,9 @@ def silent(teacher: Donut, processor: DonutProcessor) -> Donut:
     return model
 
 
-def test_latencies_are_milliseconds(teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset) -> None:
+def test_latencies_are_milliseconds(
+    teacher: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset
+) -> None:
     start = time.perf_counter()
     prompt = prompt_of(dataset)
     both = measure_latency(teacher, processor, pages.pages, prompt, longest=8, tokens=7, repeats=3)
@@ -45,7 +47,7 @@ def test_latencies_are_milliseconds(teacher: Donut, processor: DonutProcessor, p
 
 @pytest.mark.parametrize("decoder", [MBartForCausalLM, OtherDecoder])
 def test_the_fixed_length_ignores_the_end_token(
-    decoder: type, silent: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset
+    decoder: type, silent: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset
 ) -> None:
     silent.decoder.__class__ = decoder
     prompt = prompt_of(dataset)

@@ -8,9 +8,9 @@ from transformers import DonutProcessor
 
 from benchmark.measure import measure
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import prompt_of
-from benchmark.results import Efficiency
-from benchmark.training.pages import Pages
+from benchmark.records.record import Efficiency
 from benchmark.types import Dataset
 
 LONGEST = 12
@@ -18,7 +18,7 @@ LONGEST = 12
 
 @pytest.fixture(scope="module")
 def measured(
-    teacher: Donut, pruned: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset
+    teacher: Donut, pruned: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset
 ) -> tuple[Efficiency, Efficiency]:
     prompt = prompt_of(dataset)
     dense, sparse = (measure(m, processor, pages, prompt, LONGEST, repeats=2) for m in (teacher, pruned))
@@ -43,7 +43,9 @@ def test_everything_is_measured(measured: tuple[Efficiency, Efficiency]) -> None
         assert efficiency.peak_memory_bytes > 4 * efficiency.params_total
 
 
-def test_the_model_is_left_as_it_was(teacher: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset) -> None:
+def test_the_model_is_left_as_it_was(
+    teacher: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset
+) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     random = torch.get_rng_state()
     was_training = teacher.training

@@ -16,8 +16,8 @@ from transformers.models.mbart.modeling_mbart import MBartAttention
 from benchmark.models.donut import Donut, build
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import build_processor, to_pixels
-from benchmark.predict import decode, generate
 from benchmark.scales import TINY, Architecture
+from benchmark.scoring.predict import decode, transformers_greedy
 
 VOCABULARY, START, LONGEST = 60, 7, 24
 NEVER = VOCABULARY - 1
@@ -71,7 +71,7 @@ def written(model: VisionEncoderDecoderModel, pages: torch.Tensor, end: int) -> 
 
 def expected(model: VisionEncoderDecoderModel, pages: torch.Tensor, end: int) -> list[list[int]]:
     """What `generate` writes up to the end token, and that token up to the full length."""
-    rows = generate(model, pages, START, end, LONGEST).tolist()
+    rows = transformers_greedy(model, pages, START, end, LONGEST).tolist()
     return [row[: length(row, end)] + [end] * (LONGEST - 1 - length(row, end)) for row in rows]
 
 
@@ -169,7 +169,7 @@ def decodes(model: Any, processor: DonutProcessor) -> bool:
     start = processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>")
     end = processor.tokenizer.eos_token_id
     model.train(False)
-    rows = generate(model, to_pixels(processor, pages), start, end, 12).tolist()
+    rows = transformers_greedy(model, to_pixels(processor, pages), start, end, 12).tolist()
     return texts == [processor.tokenizer.decode(row[: length(row, end)]) for row in rows]
 
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 from transformers import DonutImageProcessorPil, DonutProcessor
 
-from benchmark.evaluate import evaluate_checkpoint
 from benchmark.measure.latency import read_fixed
 from benchmark.models.checkpoint import load_checkpoint, save_model
+from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import fit_page, to_pixels
-from benchmark.predict import decode
-from benchmark.representations import represent
 from benchmark.scales import TINY
-from benchmark.training.compress import Course
-from benchmark.training.pages import Pages, load_pages
+from benchmark.scoring.evaluator import evaluate_checkpoint
+from benchmark.scoring.predict import decode
+from benchmark.scoring.representations import represent
+from benchmark.training.compress import TrainingData
 from benchmark.types import Dataset, Page
-from benchmark.zoo import open_zoo
+from benchmark.zoo.store import open_zoo
 
 TEACHER = open_zoo(TINY).folder / "receipts-mini" / "teacher"
 PROMPT = "<s_receipts-mini>"
@@ -145,8 +145,8 @@ class TestAnotherNormalisation:
     """It is the checkpoint's own everywhere: the folded teacher is the teacher."""
 
     @pytest.fixture
-    def pages(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> Pages:
-        return load_pages(datasets["receipts-mini"].open(TINY, "test", 0, 12), processor, TINY.max_tokens)
+    def pages(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> EncodedDocuments:
+        return encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 12), processor, TINY.max_tokens)
 
     def test_it_scores_the_same(self, folded: Path, datasets: dict[str, Dataset]) -> None:
         scores, expected = (
@@ -156,18 +156,18 @@ class TestAnotherNormalisation:
         assert scores == expected
         assert scores["ted"] > 0.9
 
-    def test_it_writes_the_same(self, folded: Path, pages: Pages) -> None:
+    def test_it_writes_the_same(self, folded: Path, pages: EncodedDocuments) -> None:
         assert written(folded, pages) == written(TEACHER, pages)
 
-    def test_its_layers_say_the_same(self, folded: Path, pages: Pages) -> None:
+    def test_its_layers_say_the_same(self, folded: Path, pages: EncodedDocuments) -> None:
         for ours, expected in zip(said(folded, pages), said(TEACHER, pages), strict=True):
             assert ours == pytest.approx(expected, abs=1e-3)
 
-    def test_it_is_taught_the_same(self, folded: Path, pages: Pages, datasets: dict[str, Dataset]) -> None:
+    def test_it_is_taught_the_same(self, folded: Path, pages: EncodedDocuments, datasets: dict[str, Dataset]) -> None:
         ours, expected = (logits(path, pages, datasets["receipts-mini"]) for path in (folded, TEACHER))
         assert torch.allclose(ours, expected, atol=1e-3)
 
-    def test_what_is_timed_reads_the_same(self, folded: Path, pages: Pages) -> None:
+    def test_what_is_timed_reads_the_same(self, folded: Path, pages: EncodedDocuments) -> None:
         rows = []
         for path in (folded, TEACHER):
             loaded = load_checkpoint(path)
@@ -175,19 +175,19 @@ class TestAnotherNormalisation:
         assert rows[0] == rows[1]
 
 
-def written(path: Path, pages: Pages) -> list[str]:
+def written(path: Path, pages: EncodedDocuments) -> list[str]:
     loaded = load_checkpoint(path)
     return decode(loaded.model, loaded.processor, pages.pages, PROMPT, TINY.max_tokens)
 
 
-def said(path: Path, pages: Pages) -> tuple[Any, ...]:
+def said(path: Path, pages: EncodedDocuments) -> tuple[Any, ...]:
     loaded = load_checkpoint(path)
     prompt = loaded.processor.tokenizer.convert_tokens_to_ids(PROMPT)
     return represent(loaded.model, loaded.processor, pages, prompt).layers
 
 
-def logits(path: Path, pages: Pages, dataset: Dataset) -> torch.Tensor:
+def logits(path: Path, pages: EncodedDocuments, dataset: Dataset) -> torch.Tensor:
     loaded = load_checkpoint(path)
-    course = Course(dataset, loaded.processor, pages, pages, loaded.model, TINY.quick, len(pages))
+    course = TrainingData(dataset, loaded.processor, pages, pages, loaded.model, TINY.quick, len(pages))
     with torch.no_grad():
         return course.outputs_of(loaded.model, {"pages": pages.pages[:2], "labels": pages.labels[:2]}).logits

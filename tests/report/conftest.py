@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.results import Efficiency, Metrics, Record, write_record
+from benchmark.records.files import write_record
+from benchmark.records.record import Efficiency, Metrics, Record
 
 # strategy: (the paper's name, score on reading, non-embedding weights, nonzero, embedding weights, start)
 STRATEGIES: dict[str, tuple[str | None, float, int, int, int, str]] = {

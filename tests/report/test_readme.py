@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.records.files import write_record
+from benchmark.records.record import Record
 from benchmark.report import embed_summary
 from benchmark.report.readme import summary_markdown
-from benchmark.results import Record, write_record
 
 Make = Callable[..., Record]
 Fail = Callable[[Record, str], Record]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from benchmark.errors import UserError
+from benchmark.records.files import read_records, write_record
+from benchmark.records.record import Record
 from benchmark.report import leaderboard_frame, write_report
 from benchmark.report.figures import _COLOURS, mean_curve
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.report.rows import Row, by_setting
-from benchmark.results import Record, read_records, write_record
 
 Make = Callable[..., Record]
 Fail = Callable[[Record, str], Record]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.records.record import Record
 from benchmark.report import paper
 from benchmark.report.rows import by_setting
 from benchmark.report.tables import TABLES, all_records_csv, table_csv, table_markdown, write_tables
-from benchmark.results import Record
 
 Make = Callable[..., Record]
 Fail = Callable[[Record, str], Record]

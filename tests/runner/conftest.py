@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.measure import measure
-from benchmark.runner import RunConfig, run
+from benchmark.running.runner import RunConfig, run
 from tests.runner.runs import DATASETS, STRATEGIES, Records, config
 
 
@@ -18,7 +18,7 @@ from tests.runner.runs import DATASETS, STRATEGIES, Records, config
 def _quick_measurements() -> Iterator[None]:
     """Latency over one page: it is not what is tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.workshop.measure", partial(measure, repeats=1))
+        patch.setattr("benchmark.running.workshop.measure", partial(measure, repeats=1))
         yield
 
 

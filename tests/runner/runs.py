@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.cells import Cell
 from benchmark.models.parameters import prunable
-from benchmark.results import Record
-from benchmark.runner import RunConfig
-from benchmark.workshop import Made, Workshop
+from benchmark.records.record import Record
+from benchmark.running.cells import Cell
+from benchmark.running.runner import RunConfig
+from benchmark.running.workshop import Made, Workshop
 
 STRATEGIES = ("teacher", "prune", "prune-distill")
 DATASETS = ("synthdog-mini", "receipts-mini")

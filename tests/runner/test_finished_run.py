@@ -15,10 +15,10 @@ from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.parameters import prunable
 from benchmark.parts.starts import magnitude_pruned, sparsity_of
-from benchmark.results import predictions_path, read_predictions, read_records
-from benchmark.runner import RunConfig, run
+from benchmark.records.files import predictions_path, read_predictions, read_records
+from benchmark.running.runner import RunConfig, run
 from benchmark.scales import TINY
-from benchmark.zoo import DatasetReferences, open_zoo
+from benchmark.zoo.store import DatasetReferences, open_zoo
 from tests.runner.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
 
 
@@ -127,12 +127,12 @@ class TestFinished:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("benchmark.workshop.measure", interrupted)
+            patch.setattr("benchmark.running.workshop.measure", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 run(again)
         assert not any("prune-distill" in record.cell for record in read_records(again.output))
         watch = Watch(monkeypatch)
-        monkeypatch.setattr("benchmark.workshop.train_strategy", lambda *_: pytest.fail("trained again"))
+        monkeypatch.setattr("benchmark.running.workshop.train_strategy", lambda *_: pytest.fail("trained again"))
         _, record = run(again)
         assert watch.made == ["prune-distill"]
         one = finished["prune-distill", "receipts-mini"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import UserError
-from benchmark.results import record_path
-from benchmark.runner import RunConfig, run
+from benchmark.records.files import record_path
+from benchmark.running.runner import RunConfig, run
 from tests.runner.runs import Records, checkpoint_of, config
 
 

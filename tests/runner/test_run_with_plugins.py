@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.records.files import read_records
 from benchmark.report.leaderboard import leaderboard_markdown
-from benchmark.results import read_records
-from benchmark.runner import run
+from benchmark.running.runner import run
 from benchmark.scales import TINY
-from benchmark.zoo import open_zoo
+from benchmark.zoo.store import open_zoo
 from tests.runner.runs import Watch, checkpoint_of, config
 
 MINE = '''

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmark.cells import identity_of
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.donut import Donut
-from benchmark.plugin_manager import load_plugins
-from benchmark.runner import run
+from benchmark.plugin.manager import load_plugins
+from benchmark.running.cells import identity_of
+from benchmark.running.runner import run
 from benchmark.scales import TINY
-from benchmark.zoo import DatasetReferences, open_zoo
+from benchmark.zoo.store import DatasetReferences, open_zoo
 from tests.runner.runs import DATASETS, checkpoint_of, config, zeros_of
 
 

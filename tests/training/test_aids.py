@@ -10,10 +10,10 @@ from torch.nn.functional import cross_entropy
 from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import EncodedDocuments
+from benchmark.pretraining.auxiliary import CellReader, guided_attention, places_of
+from benchmark.pretraining.loss import PretrainingLoss
 from benchmark.scales import TINY
-from benchmark.training.aided import AidedReading
-from benchmark.training.aids import CellReader, guided_attention, places_of
-from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents
 
 STEPS, PROMPT, PAD = 100, 7, 1
@@ -97,15 +97,15 @@ def test_guided_attention_is_minus_the_log_of_the_mass_on_the_right_cell(process
     assert float(guided_attention((nothing,), torch.tensor([[0]]))) == pytest.approx(13.8155, abs=1e-3)
 
 
-def aided(processor: DonutProcessor, encoder_share: float = 0.1, shift: int = 0, seed: int = 0) -> AidedReading:
-    return AidedReading(TINY, processor, PROMPT, STEPS, encoder_share, 0.6, shift, seed)
+def aided(processor: DonutProcessor, encoder_share: float = 0.1, shift: int = 0, seed: int = 0) -> PretrainingLoss:
+    return PretrainingLoss(TINY, processor, PROMPT, STEPS, encoder_share, 0.6, shift, seed)
 
 
 class TestFading:
     """The first tenth trains the encoder alone; at three fifths both aids are gone."""
 
     @pytest.fixture
-    def batch(self, pages: Pages) -> Batch:
+    def batch(self, pages: EncodedDocuments) -> Batch:
         documents = Documents(pages)
         batch = documents.collate([documents[0], documents[1]])
         return {name: column[:, :40] if name != "pages" else column for name, column in batch.items()}
@@ -209,18 +209,18 @@ class TestShifts:
         assert set(self.shifts(processor, 0, 0)) == {(0, 0)}
 
     def test_the_loss_shifts_by_the_step(
-        self, pages: Pages, model: Donut, monkeypatch: pytest.MonkeyPatch, processor: DonutProcessor
+        self, pages: EncodedDocuments, model: Donut, monkeypatch: pytest.MonkeyPatch, processor: DonutProcessor
     ) -> None:
         steps: list[int] = []
-        shifted = AidedReading._shifted
+        shifted = PretrainingLoss._shifted
 
         def note(
-            aided: AidedReading, pages: torch.Tensor, points: torch.Tensor, step: int
+            aided: PretrainingLoss, pages: torch.Tensor, points: torch.Tensor, step: int
         ) -> tuple[torch.Tensor, torch.Tensor]:
             steps.append(step)
             return shifted(aided, pages, points, step)
 
-        monkeypatch.setattr(AidedReading, "_shifted", note)
+        monkeypatch.setattr(PretrainingLoss, "_shifted", note)
         model.cell_reader = CellReader(model.encoder.config.hidden_size, model.decoder.config.vocab_size)
         documents = Documents(pages)
         for step in (0, 3, 7):

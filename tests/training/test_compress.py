@@ -14,15 +14,15 @@ from torch import nn
 from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.parts.constraints import FixedMask
 from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
 from benchmark.scales import TINY, Budget
 from benchmark.training import compress
-from benchmark.training.compress import Course, train_strategy
+from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.journal import Curve
-from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Plan
 from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
 
@@ -79,7 +79,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
 
 
 @pytest.fixture
-def short(pages: Pages) -> Pages:
+def short(pages: EncodedDocuments) -> EncodedDocuments:
     """The six receipts with labels of 4 to 24 tokens."""
     lengths = torch.tensor([12, 24, 4, 7, 20, 9])
     labels = torch.where(torch.arange(LONGEST) < lengths[:, None], pages.labels[:, :LONGEST], -100)
@@ -87,8 +87,10 @@ def short(pages: Pages) -> Pages:
 
 
 @pytest.fixture
-def course(short: Pages, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut) -> Course:
-    return Course(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET, len(short))
+def course(
+    short: EncodedDocuments, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut
+) -> TrainingData:
+    return TrainingData(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET, len(short))
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def nothing(model: Donut) -> float:
     return 0.0
 
 
-def read(model: Donut, pages: Pages, row: int, tokens: int, processor: DonutProcessor) -> Any:
+def read(model: Donut, pages: EncodedDocuments, row: int, tokens: int, processor: DonutProcessor) -> Any:
     """What a model makes of one document, said without the code under test."""
     labels = pages.labels[row, :tokens].tolist()
     vocabulary = processor.tokenizer.get_vocab()
@@ -142,17 +144,17 @@ class TestCourse:
         ],
     )
     def test_documents_are_seen_in_whole_batches_however_few_pages_there_are(
-        self, count: int, documents: int, batch: int, expected: tuple[int, int], course: Course
+        self, count: int, documents: int, batch: int, expected: tuple[int, int], course: TrainingData
     ) -> None:
         head = course.pages.head(count)
         course = replace(course, pages=head, documents=documents, budget=replace(BUDGET, batch=batch))
         assert (course.steps, course.batch) == expected
 
-    def test_the_prompt_is_the_data_sets(self, course: Course, processor: DonutProcessor) -> None:
+    def test_the_prompt_is_the_data_sets(self, course: TrainingData, processor: DonutProcessor) -> None:
         assert processor.tokenizer.convert_ids_to_tokens(course.prompt) == "<s_receipts-mini>"
 
     def test_outputs_are_those_of_the_pages_and_the_tokens_before(
-        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         rows = torch.tensor([1, 4])
         outputs = course.outputs_of(model, {"pages": short.pages[rows], "labels": short.labels[rows]})
@@ -161,7 +163,7 @@ class TestCourse:
             torch.testing.assert_close(logits, read(model, short, row, LONGEST, processor).logits[0], rtol=0, atol=1e-4)
 
     def test_features_are_every_stage_the_memory_and_every_layer(
-        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         batch = {"pages": short.pages[3:4], "labels": short.labels[3:4]}
         outputs = course.outputs_of(model, batch, features=True)
@@ -179,7 +181,7 @@ class TestCourse:
 
 class TestTeachersLogits:
     def test_each_document_has_its_own(
-        self, course: Course, short: Pages, processor: DonutProcessor, model: Donut
+        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         (logits,) = course.teacher_columns().values()
         assert logits.shape == (6, LONGEST, len(processor.tokenizer))
@@ -189,7 +191,7 @@ class TestTeachersLogits:
             known = read(model, short, row, LONGEST, processor).logits[0]
             torch.testing.assert_close(logits[row].float(), known, rtol=0, atol=1e-2)
 
-    def test_also_beyond_what_is_computed_at_once(self, course: Course, short: Pages) -> None:
+    def test_also_beyond_what_is_computed_at_once(self, course: TrainingData, short: EncodedDocuments) -> None:
         """130 documents of one token, shown to a teacher that says what is on the page."""
 
         class Saying(nn.Module):
@@ -199,7 +201,7 @@ class TestTeachersLogits:
                 return Outputs((pixel_values[:, :1, :1, 0] + 1) * 127.5)
 
         numbers = torch.arange(130, dtype=torch.uint8)
-        pages = Pages(
+        pages = EncodedDocuments(
             tuple(map(str, range(130))),
             numbers[:, None, None],
             short.labels[:1, :1].expand(130, 1),
@@ -211,7 +213,7 @@ class TestTeachersLogits:
         assert logits.flatten().round().tolist() == list(range(130))
 
     def test_they_are_computed_once_in_evaluation(
-        self, course: Course, model: Donut, shown: list[dict[str, torch.Tensor]]
+        self, course: TrainingData, model: Donut, shown: list[dict[str, torch.Tensor]]
     ) -> None:
         model.train()
         first, second = course.teacher_columns(), course.teacher_columns()
@@ -219,7 +221,7 @@ class TestTeachersLogits:
         assert len(shown) == 1
         assert model.training
 
-    def test_they_are_kept_only_if_they_fit(self, course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_they_are_kept_only_if_they_fit(self, course: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
         size = course.teacher_columns()["teacher_logits"].nbytes
         monkeypatch.setattr(compress, "_LARGEST_CACHE", size)
         assert course.teacher_columns()
@@ -232,7 +234,7 @@ class TestTeachersLogits:
 
 class TestPlan:
     def test_it_is_that_of_the_budget_at_the_given_rate(
-        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         course = replace(course, budget=replace(BUDGET, batch=2, save_steps=11))
         train_strategy(student, strategy(CrossEntropy()), course, 0.003, nothing, 7, "a title", tmp_path / "x")
@@ -241,7 +243,7 @@ class TestPlan:
         assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
 
     def test_it_trains_on_the_documents_of_the_course_not_on_validation(
-        self, course: Course, short: Pages, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, course: TrainingData, short: EncodedDocuments, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         train_strategy(student, strategy(CrossEntropy()), course, 0.02, nothing, 0, "", tmp_path)
         batch = trainer.batch(0, 1, 2, 3, 4, 5)
@@ -251,7 +253,7 @@ class TestPlan:
         assert torch.equal(batch["points"], short.points)
 
     def test_validation_is_read_as_often_as_the_budget_says_and_written_down(
-        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         read: list[Donut] = []
 
@@ -281,7 +283,7 @@ class State:
 
 class TestTeaching:
     def lesson(
-        self, teaching: Teaching, course: Course, student: Donut, trainer: FakeTrainer, folder: Path
+        self, teaching: Teaching, course: TrainingData, student: Donut, trainer: FakeTrainer, folder: Path
     ) -> tuple[Outputs, Outputs | None, torch.Tensor, Batch]:
         """What the objective hears of documents 3 and 0, in this order."""
         listening = Listening(teaching)
@@ -297,9 +299,9 @@ class TestTeaching:
 
     def test_without_a_teacher_none_is_asked(
         self,
-        course: Course,
+        course: TrainingData,
         student: Donut,
-        short: Pages,
+        short: EncodedDocuments,
         processor: DonutProcessor,
         trainer: FakeTrainer,
         shown: list[dict[str, torch.Tensor]],
@@ -318,9 +320,9 @@ class TestTeaching:
     def test_logits_are_of_the_same_documents_kept_or_not(
         self,
         kept: bool,
-        course: Course,
+        course: TrainingData,
         student: Donut,
-        short: Pages,
+        short: EncodedDocuments,
         processor: DonutProcessor,
         model: Donut,
         trainer: FakeTrainer,
@@ -344,9 +346,9 @@ class TestTeaching:
 
     def test_features_are_of_the_same_pages_and_tokens(
         self,
-        course: Course,
+        course: TrainingData,
         student: Donut,
-        short: Pages,
+        short: EncodedDocuments,
         processor: DonutProcessor,
         model: Donut,
         trainer: FakeTrainer,
@@ -372,7 +374,7 @@ class TestTeaching:
             torch.testing.assert_close(theirs.decoder[3][place], known.decoder_hidden_states[4][0], rtol=0, atol=1e-4)
 
 
-def read_quietly(model: Donut, pages: Pages, row: int, tokens: int, processor: DonutProcessor) -> Any:
+def read_quietly(model: Donut, pages: EncodedDocuments, row: int, tokens: int, processor: DonutProcessor) -> Any:
     model.train(False)
     return read(model, pages, row, tokens, processor)
 
@@ -401,11 +403,11 @@ class TestConstraint:
     """With the real training loop, on three steps of two documents."""
 
     @pytest.fixture
-    def course(self, course: Course) -> Course:
+    def course(self, course: TrainingData) -> TrainingData:
         return replace(course, budget=replace(BUDGET, batch=2, evaluations=3))
 
     def test_it_is_there_from_the_first_step_and_acts_before_anyone_looks(
-        self, course: Course, student: Donut, tmp_path: Path
+        self, course: TrainingData, student: Donut, tmp_path: Path
     ) -> None:
         events: list[str] = []
 
@@ -427,14 +429,14 @@ class TestConstraint:
         assert curve == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
     def test_a_broken_one_ends_the_training(
-        self, course: Course, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         mine = strategy(CrossEntropy(), constraint=cast(Constraint, Attached([], broken=True)))
         with pytest.raises(RuntimeError, match="broken"):
             train_strategy(student, mine, course, 0.02, nothing, 0, "", tmp_path)
         assert trainer.model is student
 
-    def test_validation_sees_the_zeros_kept(self, course: Course, student: Donut, tmp_path: Path) -> None:
+    def test_validation_sees_the_zeros_kept(self, course: TrainingData, student: Donut, tmp_path: Path) -> None:
         prune_globally(student, magnitudes(student), 0.6)
         pruned = zeros(student)
         assert pruned > 10_000

@@ -10,26 +10,28 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
+from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import decoder_inputs, encode, to_text
 from benchmark.scales import TINY
-from benchmark.training.pages import Pages, load_pages
 from benchmark.training.trainer import Documents
 from benchmark.types import Dataset
 
 
 @pytest.fixture
-def uneven() -> Pages:
+def uneven() -> EncodedDocuments:
     """Four documents of 3, 6, 1 and 5 tokens; everything says whose it is: document * 10 + token."""
     rows, tokens = torch.arange(4)[:, None], torch.arange(6)
     values = rows * 10 + tokens
     labels = torch.where(tokens < torch.tensor([3, 6, 1, 5])[:, None], values, -100)
     pages = rows[:, :, None].expand(-1, 2, 3).to(torch.uint8)
-    return Pages(("a", "b", "c", "d"), pages, labels, torch.stack([values, -values], -1).float(), ("A", "B", "C", "D"))
+    return EncodedDocuments(
+        ("a", "b", "c", "d"), pages, labels, torch.stack([values, -values], -1).float(), ("A", "B", "C", "D")
+    )
 
 
 class TestBatches:
     @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 0], [2], [2, 0, 2]])
-    def test_rows_stay_together_and_are_cut_to_the_longest(self, rows: list[int], uneven: Pages) -> None:
+    def test_rows_stay_together_and_are_cut_to_the_longest(self, rows: list[int], uneven: EncodedDocuments) -> None:
         logits = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0))
         documents = Documents(uneven, teacher_logits=logits)
         batch = documents.collate([documents[row] for row in rows])
@@ -41,19 +43,19 @@ class TestBatches:
             assert torch.equal(batch["points"][place], uneven.points[row, :longest])
             assert torch.equal(batch["teacher_logits"][place], logits[row, :longest])
 
-    def test_no_token_of_a_receipt_is_cut(self, pages: Pages) -> None:
+    def test_no_token_of_a_receipt_is_cut(self, pages: EncodedDocuments) -> None:
         documents = Documents(pages)
         batch = documents.collate([documents[4], documents[1], documents[3]])
         for labels, row in zip(batch["labels"], (4, 1, 3), strict=True):
             whole = pages.labels[row][pages.labels[row] != -100]
             assert torch.equal(labels[labels != -100], whole)
 
-    def test_an_item_is_as_long_as_its_labels(self, uneven: Pages) -> None:
+    def test_an_item_is_as_long_as_its_labels(self, uneven: EncodedDocuments) -> None:
         documents = Documents(uneven)
         assert len(documents) == 4
         assert [len(documents[row]["input_ids"]) for row in range(4)] == [3, 6, 1, 5]
 
-    def test_the_head_is_of_everything(self, uneven: Pages) -> None:
+    def test_the_head_is_of_everything(self, uneven: EncodedDocuments) -> None:
         head = uneven.head(2)
         assert len(head) == 2
         assert (head.ids, head.ground_truths) == (("a", "b"), ("A", "B"))
@@ -63,7 +65,9 @@ class TestBatches:
 
 
 class TestLabels:
-    def test_they_are_the_whole_ground_truth_and_the_end(self, pages: Pages, processor: DonutProcessor) -> None:
+    def test_they_are_the_whole_ground_truth_and_the_end(
+        self, pages: EncodedDocuments, processor: DonutProcessor
+    ) -> None:
         for labels, truth in zip(pages.labels, pages.ground_truths, strict=True):
             tokens = labels[labels != -100]
             assert processor.tokenizer.decode(tokens) == f"{to_text(truth)}</s>"
@@ -78,12 +82,12 @@ class TestLabels:
         assert (labels[1, 2:] == -100).all()
 
     def test_loading_cuts_them_at_the_longest_asked_for(
-        self, pages: Pages, datasets: dict[str, Dataset], processor: DonutProcessor
+        self, pages: EncodedDocuments, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         documents = datasets["receipts-mini"].open(TINY, "test", 0, 2)
         whole = max(int((row != -100).sum()) for row in pages.labels[:2])
         for longest in (whole, whole - 1, 9):
-            cut = load_pages(documents, processor, longest)
+            cut = encode_documents(documents, processor, longest)
             assert torch.equal(cut.labels, pages.labels[:2, :longest])
             assert torch.equal(cut.points, pages.points[:2, :longest])
 
@@ -95,10 +99,10 @@ class TestLabels:
 
 class TestLoading:
     def test_every_document_is_read_in_order_by_however_many_processes(
-        self, pages: Pages, datasets: dict[str, Dataset], processor: DonutProcessor
+        self, pages: EncodedDocuments, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         documents = datasets["receipts-mini"].open(TINY, "test", 0, 6)
-        together = load_pages(documents, processor, TINY.max_tokens, jobs=2)
+        together = encode_documents(documents, processor, TINY.max_tokens, jobs=2)
         for loaded in (pages, together):
             assert loaded.ids == tuple(document.id for document in documents)
             assert loaded.ground_truths == tuple(document.ground_truth for document in documents)
@@ -111,7 +115,7 @@ class TestLoading:
     ) -> None:
         grey, other = datasets["receipts-mini"].open(TINY, "test", 0, 2)
         colour = replace(other, page=other.page[:, :, None] // np.array([1, 2, 3], np.uint8))
-        loaded = load_pages([grey, colour], processor, TINY.max_tokens)
+        loaded = encode_documents([grey, colour], processor, TINY.max_tokens)
         assert loaded.pages.shape == (2, TINY.height, TINY.width, 3)
         for channel in range(3):
             assert torch.equal(loaded.pages[0, :, :, channel], torch.from_numpy(grey.page))
@@ -120,7 +124,7 @@ class TestLoading:
 
 class TestPoints:
     def test_only_printed_characters_have_one(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
-        pages = load_pages(datasets["receipts-mini"].open(TINY, "test", 0, 2), processor, TINY.max_tokens)
+        pages = encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 2), processor, TINY.max_tokens)
         assert pages.points.dtype == torch.float32
         for labels, points in zip(pages.labels, pages.points, strict=True):
             known = points[:, 0] >= 0
@@ -131,15 +135,15 @@ class TestPoints:
 
     def test_without_glyphs_there_are_none(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
         (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
-        loaded = load_pages([replace(document, glyphs=())], processor, TINY.max_tokens)
+        loaded = encode_documents([replace(document, glyphs=())], processor, TINY.max_tokens)
         assert (loaded.points == -1).all()
 
     def test_glyphs_of_another_text_are_told(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
         (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
         wrong = replace(document, glyphs=document.glyphs[1:])
         with pytest.raises(UserError, match=f"document {document.id}: its glyphs do not follow"):
-            load_pages([wrong], processor, TINY.max_tokens)
+            encode_documents([wrong], processor, TINY.max_tokens)
 
     def test_a_split_without_documents_is_told(self, processor: DonutProcessor) -> None:
         with pytest.raises(UserError, match="no documents"):
-            load_pages([], processor, TINY.max_tokens)
+            encode_documents([], processor, TINY.max_tokens)

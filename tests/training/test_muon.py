@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmark.models.donut import Donut
-from benchmark.training.aids import CellReader
+from benchmark.pretraining.auxiliary import CellReader
 from benchmark.training.muon import BatchedMuon, MuonWithAdam
 
 SHAPES = ((24, 24), (24, 24), (48, 24), (24, 48), (7, 5), (1, 9))
@@ -35,7 +35,7 @@ def test_it_is_pytorchs_muon(nesterov: bool) -> None:
     descend(ours, BatchedMuon(ours, **options), 4)
     descend(theirs, torch.optim.Muon(theirs, **options, adjust_lr_fn="match_rms_adamw"), 4)
     for our, their, start in zip(ours, theirs, weights(), strict=True):
-        # Both compute in bfloat16, in another order.
+        # PyTorch computes in bfloat16, and in another order.
         torch.testing.assert_close(our - start, their - start, rtol=0.05, atol=5e-4)
 
 

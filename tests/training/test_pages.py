@@ -11,9 +11,9 @@ import pytest
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
+from benchmark.models.encoded import encode_documents, losses
 from benchmark.models.processor import build_processor
 from benchmark.scales import TINY
-from benchmark.training.pages import load_pages, losses
 from benchmark.truth import Losses
 from benchmark.types import Dataset, Document
 
@@ -33,31 +33,31 @@ def reader() -> DonutProcessor:
 
 class TestTruths:
     def test_numpy_and_tuples_are_what_they_hold(self, reader: DonutProcessor) -> None:
-        pages = load_pages(bills({"company": ("A", "B"), "total": np.float32(12.3)}), reader, TINY.max_tokens)
+        pages = encode_documents(bills({"company": ("A", "B"), "total": np.float32(12.3)}), reader, TINY.max_tokens)
         assert pages.ground_truths == ({"company": ["A", "B"], "total": 12.3},)
-        same = load_pages(bills({"company": ["A", "B"], "total": 12.3}), reader, TINY.max_tokens)
+        same = encode_documents(bills({"company": ["A", "B"], "total": 12.3}), reader, TINY.max_tokens)
         assert pages.labels.tolist() == same.labels.tolist()
 
     @pytest.mark.parametrize("jobs", [1, 2])
     @pytest.mark.parametrize("bad", [lambda: {"total": (n for n in "12")}, lambda: {"total": {1}}, lambda: {"a>b": 1}])
     def test_a_bad_one_is_refused_by_document(self, bad: Callable[[], Any], jobs: int, reader: DonutProcessor) -> None:
         with pytest.raises(UserError) as caught:
-            load_pages(bills({"total": "1"}, bad()), reader, TINY.max_tokens, jobs, "data set bills, test")
+            encode_documents(bills({"total": "1"}, bad()), reader, TINY.max_tokens, jobs, "data set bills, test")
         assert str(caught.value).startswith("data set bills, test, document bill-1: ")
 
     def test_where_it_stands_is_said_in_place_of_the_id(self, reader: DonutProcessor) -> None:
         documents = [replace(document, source="metadata.jsonl, line 3") for document in bills({"a>b": "1"})]
         with pytest.raises(UserError, match=r"^metadata\.jsonl, line 3: a tag cannot carry the key 'a>b'"):
-            load_pages(documents, reader, TINY.max_tokens)
+            encode_documents(documents, reader, TINY.max_tokens)
 
     def test_two_spellings_in_two_documents_are_refused(self, reader: DonutProcessor) -> None:
         with pytest.raises(UserError, match="document bill-1: the keys 'total' and 'Total' differ in case alone"):
-            load_pages(bills({"total": "1"}, {"Total": "1"}), reader, TINY.max_tokens)
+            encode_documents(bills({"total": "1"}, {"Total": "1"}), reader, TINY.max_tokens)
 
 
 class TestLosses:
     def lost(self, reader: DonutProcessor, truths: Sequence[Any], longest: int = TINY.max_tokens) -> Losses:
-        return losses(load_pages(bills(*truths), reader, longest), reader, longest)
+        return losses(encode_documents(bills(*truths), reader, longest), reader, longest)
 
     def test_unknown_characters_are_counted(self, reader: DonutProcessor) -> None:
         truths = [{"company": "Привет"}, {"company": "12 Main St\nSpringfield"}, {"company": "Ltd"}]
@@ -72,7 +72,7 @@ class TestLosses:
         assert lost == Losses(2, truncated, 0, 20)
 
     def test_the_first_documents_lose_their_own_share(self, reader: DonutProcessor) -> None:
-        pages = load_pages(bills({"total": "1"}, {"total": "й" * 400}), reader, 20)
+        pages = encode_documents(bills({"total": "1"}, {"total": "й" * 400}), reader, 20)
         assert losses(pages.head(1), reader, 20) == Losses(1, 0, 0, 20)
         assert losses(pages, reader, 20) == Losses(2, 1, 19, 20)
 
@@ -80,5 +80,5 @@ class TestLosses:
     def test_embedded_data_lose_nothing(
         self, name: str, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
-        pages = load_pages(datasets[name].open(TINY, "train", 0, 100), processor, TINY.max_tokens)
+        pages = encode_documents(datasets[name].open(TINY, "train", 0, 100), processor, TINY.max_tokens)
         assert losses(pages, processor, TINY.max_tokens) == Losses(100, 0, 0, TINY.max_tokens)

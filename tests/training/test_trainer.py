@@ -12,9 +12,9 @@ import torch
 from transformers import TrainerCallback
 
 from benchmark.models.donut import Donut, build
-from benchmark.runner import RunConfig, run
+from benchmark.models.encoded import EncodedDocuments
+from benchmark.running.runner import RunConfig, run
 from benchmark.scales import TINY
-from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents, Plan, train
 
 PLAN = Plan(steps=6, batch=2, learning_rate=1e-3, save_steps=1)
@@ -45,14 +45,16 @@ def killed_after(steps: int) -> Iterator[float]:
 
 class TestLossThatIsNotFinite:
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-    def test_it_ends_the_training_at_its_step(self, value: float, student: Donut, pages: Pages, tmp_path: Path) -> None:
+    def test_it_ends_the_training_at_its_step(
+        self, value: float, student: Donut, pages: EncodedDocuments, tmp_path: Path
+    ) -> None:
         loss = Factors(iter([1.0, 1.0, value, 1.0, 1.0, 1.0]))
         with pytest.raises(FloatingPointError, match=f"^the loss of step 3 of 6 is {value}$"):
             train(student, Documents(pages), PLAN, loss, "student", tmp_path / "work", [])
         assert loss.calls == 3
         assert all(torch.isfinite(weight).all() for weight in student.parameters())
 
-    def test_the_next_attempt_begins_anew(self, student: Donut, pages: Pages, tmp_path: Path) -> None:
+    def test_the_next_attempt_begins_anew(self, student: Donut, pages: EncodedDocuments, tmp_path: Path) -> None:
         """From the newest checkpoint it could slip past the step: an objective may have a state of its own."""
         places: tuple[str, Path, list[TrainerCallback]] = ("student", tmp_path / "work", [])
         with pytest.raises(FloatingPointError):
@@ -62,7 +64,7 @@ class TestLossThatIsNotFinite:
         assert len(train(student, Documents(pages), PLAN, again, *places)) == again.calls == 6
 
     def test_steps_are_counted_from_the_beginning_of_a_killed_training(
-        self, student: Donut, pages: Pages, tmp_path: Path
+        self, student: Donut, pages: EncodedDocuments, tmp_path: Path
     ) -> None:
         places: tuple[str, Path, list[TrainerCallback]] = ("student", tmp_path / "work", [])
         with pytest.raises(KeyboardInterrupt):

@@ -17,9 +17,9 @@ from torch import nn
 from transformers import TrainerCallback
 
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar
 from benchmark.training import trainer
-from benchmark.training.pages import Pages
 from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
 
 
@@ -88,7 +88,7 @@ def documents(count: int, seed: int = 0) -> Documents:
     labels = torch.where(torch.arange(count) < lengths[:, None], 7, -100)
     pages = torch.arange(count, dtype=torch.uint8)[:, None, None].expand(-1, 2, 2)
     ids = tuple(map(str, range(count)))
-    return Documents(Pages(ids, pages, labels, torch.zeros(count, count, 2), ids))
+    return Documents(EncodedDocuments(ids, pages, labels, torch.zeros(count, count, 2), ids))
 
 
 class Run:
@@ -197,9 +197,14 @@ def test_the_loss_is_told_how_far_it_is_and_returned(tmp_path: Path) -> None:
     assert 0 > run.losses[2] > run.losses[3] > run.losses[4]
 
 
-def test_it_computes_in_bfloat16_and_plain_attention(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_it_computes_as_the_hardware_does_best_and_in_plain_attention(
+    dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("trainer", "muon"):
+        monkeypatch.setattr(f"benchmark.training.{module}.precision", lambda device: dtype)
     run = Run(Plan(2, 4, 0.03), tmp_path)
-    assert run.model.computed_in == [torch.bfloat16] * 2
+    assert run.model.computed_in == [dtype] * 2
     assert run.model.attention == "eager"
     assert run.model.layer.weight.dtype == torch.float32
 

@@ -10,13 +10,13 @@ from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
 from benchmark.models.processor import decoder_inputs, to_pixels
+from benchmark.pretraining.auxiliary import CellReader, guided_attention, places_of
 from benchmark.scales import Scale
-from benchmark.training.aids import CellReader, guided_attention, places_of
 from benchmark.training.trainer import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class AidedReading:
+class PretrainingLoss:
     """Cross-entropy on the tokens plus the two aids (`training.aids`), which fade out.
 
     The model carries a `CellReader` as `cell_reader`. The first `encoder_share` of `steps` train the encoder alone to

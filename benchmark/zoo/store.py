@@ -23,7 +23,7 @@ from benchmark.types import Json
 UPSTREAM = "upstream"
 RECIPE = "recipe.json"
 _MODEL = (WEIGHTS, PACKED, "config.json")
-SHIPPED = Path(__file__).parent / "zoo"
+SHIPPED = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)

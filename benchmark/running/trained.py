@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.models.checkpoint import fingerprint, load_model, save_model
 from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
-from benchmark.results import write_atomically
+from benchmark.records.files import write_atomically
 from benchmark.training.journal import Curve
 
 _TRAINING = "training.json"

@@ -11,14 +11,14 @@ from transformers import DonutProcessor
 from benchmark.devices import one_thread
 from benchmark.metrics import ted_accuracy
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import prompt_of, to_json, to_pixels
 from benchmark.progress import quiet
-from benchmark.training.pages import Pages
 from benchmark.types import Dataset
 
 
-def mean_ted(model: Donut, processor: DonutProcessor, pages: Pages, dataset: Dataset, longest: int) -> float:
+def mean_ted(model: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset, longest: int) -> float:
     """Mean N-TED accuracy over these documents."""
     texts = decode(model, processor, pages.pages, prompt_of(dataset), longest)
     rows = zip(texts, pages.ground_truths, strict=True)
@@ -65,11 +65,11 @@ def perfect(processor: DonutProcessor, labels: torch.Tensor, longest: int) -> li
 def _write(model: Donut, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
     if supports(model):
         return greedy(model, pixels, start, end, longest)
-    return generate(model, pixels, start, end, longest)
+    return transformers_greedy(model, pixels, start, end, longest)
 
 
 @torch.inference_mode()
-def generate(model: Any, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+def transformers_greedy(model: Any, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
     """What `models.greedy.greedy` does, for any decoder: slower, and what follows the end token is arbitrary."""
     written: torch.Tensor = model.generate(
         pixel_values=pixels,

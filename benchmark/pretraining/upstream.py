@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from benchmark.cells import Cell, identity_of
 from benchmark.models.checkpoint import point_to_processor, save_model
 from benchmark.models.packed import packed_bytes
+from benchmark.running.cells import Cell, identity_of
+from benchmark.running.workshop import Workshop
 from benchmark.types import Dataset, Strategy
-from benchmark.workshop import Workshop
-from benchmark.zoo import UPSTREAM, Zoo, write_recipe
+from benchmark.zoo.store import UPSTREAM, Zoo, write_recipe
 
 
 def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> bool:

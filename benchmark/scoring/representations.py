@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, to_pixels
 from benchmark.progress import quiet
-from benchmark.training.pages import Pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ class Representations:
 
 
 @torch.inference_mode()
-def represent(model: Donut, processor: DonutProcessor, pages: Pages, prompt: int, batch: int = 25) -> Representations:
+def represent(
+    model: Donut, processor: DonutProcessor, pages: EncodedDocuments, prompt: int, batch: int = 25
+) -> Representations:
     """Mean over cells, and over the tokens of the ground truth under teacher forcing, of every stage and layer.
 
     Stages are hooked before downsampling, decoder layers before the final norm.

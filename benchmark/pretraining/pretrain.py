@@ -1,7 +1,7 @@
 """Makes the zoo: the reference checkpoints of a scale, each with the recipe that made it.
 
 The order is that of the paper: reference models learn to read, copies of the teacher learn each task, and the
-compressed models learn to read from the teacher (`benchmark.upstream`).
+compressed models learn to read from the teacher (`benchmark.pretraining.upstream`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from transformers import DonutProcessor
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, point_to_processor, save_model
 from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import encode_documents
 from benchmark.models.processor import build_processor, prompt_of
-from benchmark.plugin_manager import check_known
-from benchmark.predict import mean_ted
+from benchmark.plugin.manager import check_known
+from benchmark.pretraining.auxiliary import CellReader
+from benchmark.pretraining.loss import PretrainingLoss
+from benchmark.pretraining.upstream import make_upstream
+from benchmark.running.workshop import reads_on
 from benchmark.scales import Scale
-from benchmark.training.aided import AidedReading
-from benchmark.training.aids import CellReader
+from benchmark.scoring.predict import mean_ted
 from benchmark.training.journal import Journal
-from benchmark.training.pages import load_pages
 from benchmark.training.trainer import Documents, EverySteps, Plan, train
 from benchmark.types import Dataset, Strategy
-from benchmark.upstream import make_upstream
-from benchmark.workshop import reads_on
-from benchmark.zoo import RECIPE, UPSTREAM, Zoo, write_recipe
+from benchmark.zoo.store import RECIPE, UPSTREAM, Zoo, write_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +119,15 @@ def _processor(scale: Scale, datasets: Sequence[Dataset], output: Path) -> Donut
 def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProcessor, output: Path, work: Path) -> None:
     # Rendering is plain Python: a process a core.
     documents = dataset.open(scale, "train", recipe.seed, recipe.documents)
-    pages = load_pages(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
-    validation = load_pages(
+    pages = encode_documents(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
+    validation = encode_documents(
         dataset.open(scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
     )
     model = _beginning(recipe, scale, processor, output)
     model.cell_reader = CellReader(model.encoder.config.hidden_size, len(processor.tokenizer))
     journal = Journal.open(work / "journal.json")
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
-    loss = AidedReading(
+    loss = PretrainingLoss(
         scale=scale,
         processor=processor,
         prompt=prompt,

@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import DonutProcessor
 
-from benchmark.devices import find_device, place
+from benchmark.devices import find_device, move
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, ted_accuracy
 from benchmark.metrics.cka import global_cka, null_matrix, unit_grams
 from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import encode, fit_page, prompt_of, to_json, to_text
 from benchmark.page import read_page
-from benchmark.predict import decode, perfect
-from benchmark.representations import Representations, represent
-from benchmark.results import Metrics, Prediction
+from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
-from benchmark.training.pages import Pages, load_pages, losses
+from benchmark.scoring.predict import decode, perfect
+from benchmark.scoring.representations import Representations, represent
 from benchmark.truth import Losses, ceiling_sentence, plain
 from benchmark.types import Dataset, Json
 
@@ -34,11 +34,11 @@ _BLIND_CANDIDATES = 50
 _FEWEST_FOR_CKA = 4  # the debiased form takes no fewer documents
 
 
-class Judge:
+class Evaluator:
     """Scores models on one data set; what all rows share (the teacher's Grams, the blind score) is computed once."""
 
     def __init__(
-        self, dataset: Dataset, processor: DonutProcessor, test: Pages, train: Sequence[Json], longest: int
+        self, dataset: Dataset, processor: DonutProcessor, test: EncodedDocuments, train: Sequence[Json], longest: int
     ) -> None:
         self.dataset = dataset
         self.processor = processor
@@ -152,12 +152,12 @@ def evaluate_checkpoint(
 ) -> dict[str, Any]:
     """The scores of any Donut folder on the test split of a data set. Where a perfect reader fails, stderr says it."""
     loaded = load_checkpoint(checkpoint)
-    model = place(loaded.model, find_device(device))
+    model = move(loaded.model, find_device(device))
     longest = model.longest
     documents = dataset.open(scale, "test", 0, limit)
-    test = load_pages(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
+    test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
     _prompt(loaded.processor, dataset.name)
-    judge = Judge(dataset, loaded.processor, test, test.ground_truths, longest)
+    judge = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
     if judge.warning:
         print(judge.warning, file=sys.stderr)
     metrics, _ = judge.judge(model)
@@ -171,7 +171,7 @@ def predict_images(
     """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
     pages = [read_page(path) for path in images]
     loaded = load_checkpoint(checkpoint)
-    model = place(loaded.model, find_device(device))
+    model = move(loaded.model, find_device(device))
     start = _prompt(loaded.processor, dataset)
     longest = model.longest
     results = []

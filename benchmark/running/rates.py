@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmark.cells import Cell, with_options
 from benchmark.errors import UserError
-from benchmark.runner import Job, RunConfig, prepare
-from benchmark.trials import Trial, read_trials, write_trials
+from benchmark.records.trials import Trial, read_trials, write_trials
+from benchmark.running.cells import Cell, with_options
+from benchmark.running.runner import Job, RunConfig, prepare
 
 
 def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:

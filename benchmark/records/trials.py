@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.errors import UserError
-from benchmark.results import write_atomically
+from benchmark.records.files import write_atomically
 
 
 class Trial(BaseModel):

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.identity import identity
-from benchmark.plugin_manager import check_known
-from benchmark.results import cell_name
+from benchmark.plugin.identity import identity
+from benchmark.plugin.manager import check_known
+from benchmark.records.record import cell_name
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Json, Strategy
 

@@ -9,21 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.cells import Cell, describe, with_options
 from benchmark.devices import environment, find_device
 from benchmark.errors import OutputError
-from benchmark.plugin_manager import Registry, load_plugins
-from benchmark.results import (
-    Record,
-    predictions_path,
-    read_record,
-    record_path,
-    write_predictions,
-    write_record,
-)
+from benchmark.plugin.manager import Registry, load_plugins
+from benchmark.records.files import predictions_path, read_record, record_path, write_predictions, write_record
+from benchmark.records.record import Record
+from benchmark.running.cells import Cell, describe, with_options
+from benchmark.running.workshop import Made, Workshop
 from benchmark.scales import SCALES
-from benchmark.workshop import Made, Workshop
-from benchmark.zoo import open_zoo
+from benchmark.zoo.store import open_zoo
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from benchmark.types import Document, Json
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class EncodedDocuments:
     """Documents of one split.
 
     `pages` is uint8 (documents, height, width) or (..., 3); `labels` (documents, tokens), -100 beyond the end;
@@ -35,8 +35,8 @@ class Pages:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def head(self, count: int) -> Pages:
-        return Pages(
+    def head(self, count: int) -> EncodedDocuments:
+        return EncodedDocuments(
             self.ids[:count],
             self.pages[:count],
             self.labels[:count],
@@ -45,9 +45,9 @@ class Pages:
         )
 
 
-def load_pages(
+def encode_documents(
     documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, where: str = ""
-) -> Pages:
+) -> EncodedDocuments:
     """Render or read all documents.
 
     Raises `UserError` if there are none, a page is none, or a ground truth is no JSON or has keys that tags cannot
@@ -63,7 +63,7 @@ def load_pages(
     if len({page.ndim for page in sizes}) > 1:
         sizes = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in sizes]
     labels = encode(processor, [to_text(document.ground_truth) for document in loaded], longest)
-    return Pages(
+    return EncodedDocuments(
         tuple(document.id for document in loaded),
         torch.from_numpy(np.stack(sizes)),
         labels,
@@ -72,7 +72,7 @@ def load_pages(
     )
 
 
-def losses(pages: Pages, processor: DonutProcessor, longest: int) -> Losses:
+def losses(pages: EncodedDocuments, processor: DonutProcessor, longest: int) -> Losses:
     """What the labels lose for a model that writes, with its prompt and end, at most `longest` tokens."""
     labels = pages.labels[:, :longest]
     known = (labels != -100) & (labels != processor.tokenizer.eos_token_id)

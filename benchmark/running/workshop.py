@@ -14,26 +14,26 @@ from typing import Any
 import torch
 from transformers import DonutProcessor, set_seed
 
-from benchmark.cells import Cell, identity_of, key_of
-from benchmark.devices import place
+from benchmark.devices import move
 from benchmark.errors import UserError
-from benchmark.evaluate import Judge
 from benchmark.measure import measure
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint
 from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import add_tokens, prompt_of
 from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
-from benchmark.predict import mean_ted
-from benchmark.results import Efficiency, Metrics, Prediction
+from benchmark.records.record import Efficiency, Metrics, Prediction
+from benchmark.running.cells import Cell, identity_of, key_of
+from benchmark.running.trained import Trained, Training, keep, reopen
 from benchmark.scales import TEACHING, Scale
-from benchmark.trained import Trained, Training, keep, reopen
-from benchmark.training.compress import Course, train_strategy
+from benchmark.scoring.evaluator import Evaluator
+from benchmark.scoring.predict import mean_ted
+from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.muon import OPTIMIZER
-from benchmark.training.pages import Pages, load_pages, losses
 from benchmark.types import Dataset, Split, Strategy
-from benchmark.zoo import DatasetReferences, Zoo
+from benchmark.zoo.store import DatasetReferences, Zoo
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Workshop:
     contents: Mapping[tuple[str, str], str] = field(default_factory=dict)
     jobs: int = 1
     _keys: dict[str, str] = field(default_factory=dict)
-    _courses: dict[tuple[str, str, int, int | None], Course] = field(default_factory=dict)
-    _judges: dict[tuple[str, int | None], Judge] = field(default_factory=dict)
+    _courses: dict[tuple[str, str, int, int | None], TrainingData] = field(default_factory=dict)
+    _judges: dict[tuple[str, int | None], Evaluator] = field(default_factory=dict)
     _taught: dict[str, Training] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
@@ -106,7 +106,7 @@ class Workshop:
             keep(made.taking(time.perf_counter() - began), self._processor(cell.dataset), folder, key)
             kept = reopen(folder, key)
             assert kept is not None
-        place(kept.model, self.device)
+        move(kept.model, self.device)
         return kept
 
     def _checkpoint(self, cell: Cell) -> Path:
@@ -168,11 +168,11 @@ class Workshop:
             raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
         return Trained(model, Training(fingerprint(model), references.documents))
 
-    def _follow(self, cell: Cell, course: Course, before: Trained) -> Trained:
+    def _follow(self, cell: Cell, course: TrainingData, before: Trained) -> Trained:
         def validate(model: Donut) -> float:
             return mean_ted(model, course.processor, course.validation, course.dataset, self.scale.max_tokens)
 
-        model = place(before.model, self.device)
+        model = move(before.model, self.device)
         title = f"{cell.strategy.name} on {course.dataset.name}"
         folder = self.output / "unfinished" / cell.name / self.key(cell)
         learning_rate = course.budget.learning_rate * self._as_it_trains(cell).strategy.rate
@@ -223,14 +223,14 @@ class Workshop:
         balance(taught.model)
         return taught
 
-    def _course(self, cell: Cell) -> Course:
+    def _course(self, cell: Cell) -> TrainingData:
         place_in_run = cell.dataset.name, cell.budget, cell.seed, cell.limit
         if place_in_run not in self._courses:
-            teacher = place(self._references(cell).load("teacher"), self.device)
+            teacher = move(self._references(cell).load("teacher"), self.device)
             self._courses[place_in_run] = self._new_course(cell, teacher)
         return self._courses[place_in_run]
 
-    def _new_course(self, cell: Cell, teacher: Donut) -> Course:
+    def _new_course(self, cell: Cell, teacher: Donut) -> TrainingData:
         budget = cell.scale.budget(cell.budget)
         processor = self._processor(cell.dataset)
         documents = _cut(budget.documents(cell.dataset.task), cell.limit)
@@ -238,21 +238,21 @@ class Workshop:
         lost = str(losses(train, processor, self.scale.max_tokens))
         self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._pages(cell, "validation", 0, self.scale.validation_documents, processor)
-        return Course(cell.dataset, processor, train, validation, teacher, budget, documents)
+        return TrainingData(cell.dataset, processor, train, validation, teacher, budget, documents)
 
-    def judge(self, cell: Cell) -> Judge:
+    def judge(self, cell: Cell) -> Evaluator:
         dataset = cell.dataset
         if (dataset.name, cell.limit) not in self._judges:
             processor = self._processor(dataset)
             test = self._pages(cell, "test", 0, self.scale.test_documents, processor)
             train = [document.ground_truth for document in dataset.open(self.scale, "train", 0, 50)]
-            judge = Judge(dataset, processor, test, train, self.scale.max_tokens)
+            judge = Evaluator(dataset, processor, test, train, self.scale.max_tokens)
             self._tell(judge.warning)
-            judge.compare_with(place(self._references(cell).load("teacher"), self.device))
+            judge.compare_with(move(self._references(cell).load("teacher"), self.device))
             self._judges[dataset.name, cell.limit] = judge
         return self._judges[dataset.name, cell.limit]
 
-    def _pages(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> Pages:
+    def _pages(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> EncodedDocuments:
         wanted = _cut(count, cell.limit)
         documents = cell.dataset.open(self.scale, split, seed, wanted)
         if not len(documents):
@@ -260,7 +260,7 @@ class Workshop:
         if len(documents) > wanted:  # a plugin may give more than it was asked for
             documents = [documents[i] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
-        return load_pages(documents, processor, self.scale.max_tokens, self.jobs, where)
+        return encode_documents(documents, processor, self.scale.max_tokens, self.jobs, where)
 
     def _tell(self, line: str | None) -> None:
         """Say once what the user should know of a data set."""

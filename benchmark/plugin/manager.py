@@ -20,10 +20,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from benchmark import hookspecs
-from benchmark.content import content
 from benchmark.errors import UserError
-from benchmark.identity import FILE_PREFIX
+from benchmark.plugin import hookspecs
+from benchmark.plugin.content import content
+from benchmark.plugin.identity import FILE_PREFIX
 from benchmark.types import Dataset, Strategy
 
 GROUP = "donutbench"
@@ -42,7 +42,7 @@ class Registered(Generic[Item]):
 
     @property
     def content(self) -> str:
-        """A hash of the files of the plugin (`benchmark.content`)."""
+        """A hash of the files of the plugin (`benchmark.plugin.content`)."""
         return content(self.plugin)
 
 

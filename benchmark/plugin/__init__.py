@@ -1,0 +1,1 @@
+"""Plugins: the hooks, how they are found, and what tells two apart."""

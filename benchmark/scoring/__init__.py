@@ -1,0 +1,1 @@
+"""From pages to scores: decoding, metrics, and the likeness to the teacher."""

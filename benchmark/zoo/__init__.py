@@ -1,0 +1,1 @@
+"""The reference checkpoints of each scale, and how they are read."""
