@@ -1,55 +1,154 @@
-"""What a model costs: parameters, bytes, multiply-accumulates, milliseconds and memory."""
+"""What models cost: parameters, bytes, multiply-accumulates, milliseconds and memory, measured side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
 from transformers import DonutProcessor
 
-from benchmark.measure.latency import measure_latency, read_fixed
+from benchmark.measure.computation import signature
+from benchmark.measure.latency import Latency, Read, fitted, measure_latency, read_fixed, reader
 from benchmark.measure.macs import count_macs
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.donut import Donut
-from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
+from benchmark.progress import quiet, silent
 from benchmark.records.record import Efficiency
 
 FIXED_TOKENS = 64
-"""What rows are compared at: the length of `macs`, `latency_ms` and `peak_memory_bytes`."""
+"""What rows are compared at: the length of `macs`, the latencies and `peak_memory_bytes`."""
+ROUNDS = 40
+"""The 95 % interval of a median over 40 rounds goes from the 14th smallest ratio to the 14th largest."""
 
 
-def measure(
-    model: Donut,
-    processor: DonutProcessor,
-    pages: EncodedDocuments,
-    prompt: str,
-    longest: int,
-    repeats: int = 5,
-) -> Efficiency:
-    """Measure `model` on the device that it is on, one document at a time; it is left as it was.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model as it reads one document: on its device, with its processor.
 
-    The latencies are those of the first `repeats` pages. `longest` is the most tokens of an output, the
-    prompt included; it caps the natural length, and the fixed one if it is below `FIXED_TOKENS`.
+    `page` is uint8 (1, height, width[, 3]) on the CPU. `longest` is the most tokens of an output, the prompt
+    included; it caps the length that is measured.
     """
-    tokens = min(FIXED_TOKENS, longest - 1)
-    page = pages.pages[:1]
-    counts = count_parameters(model)
-    pixels = to_pixels(processor, page.to(model.device))
-    start = processor.tokenizer.convert_tokens_to_ids(prompt)
-    fixed, natural = measure_latency(model, processor, pages.pages, prompt, longest, tokens, repeats)
-    peak = peak_memory_bytes(model, lambda: read_fixed(model, processor, page, prompt, tokens))
-    return Efficiency(
-        params_total=counts.total,
-        params_embedding=counts.embedding,
-        params_nonembedding=counts.nonembedding,
-        params_nonzero=counts.nonzero,
-        density=counts.density,
-        macs=count_macs(model, pixels, start, tokens),
-        size_dense_bytes=dense_bytes(model),
-        size_packed_bytes=packed_bytes(model),
-        latency_ms_p50=fixed.p50,
-        latency_ms_p95=fixed.p95,
-        latency_natural_ms_p50=natural.p50,
-        latency_natural_ms_p95=natural.p95,
-        peak_memory_bytes=peak,
+
+    model: Donut
+    processor: DonutProcessor
+    page: torch.Tensor
+    prompt: str
+    longest: int
+
+    @property
+    def tokens(self) -> int:
+        """How many it writes to be measured."""
+        return min(FIXED_TOKENS, self.longest - 1)
+
+
+Load = Callable[[], Subject]
+
+
+@dataclass(frozen=True, slots=True)
+class _Computation:
+    """What all models that compute the same share, and the first of them, which is timed."""
+
+    model: Donut
+    read: Read
+    macs: int
+    peak_memory_bytes: int
+
+
+def measure(teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS) -> dict[str, Efficiency | Exception]:
+    """The costs of each model, one document at a time, timed in turns with the teacher; models are left as they were.
+
+    Only the first model of each computation is kept in memory, to be timed for all. A model that cannot be loaded or
+    measured gives its exception, without traceback, and costs nothing else; a teacher that cannot be measured raises.
+    """
+    with silent():
+        own = _signature(teacher)
+        computations = {own: _computation(teacher)}
+        counted = {name: _without_models(_count(load, computations)) for name, load in models.items()}
+        latencies = _time(computations, own, rounds)
+    return {name: _without_models(_joined(costs, latencies)) for name, costs in counted.items()}
+
+
+def _time(computations: Mapping[str, _Computation], teacher: str, rounds: int) -> dict[str, Latency | Exception]:
+    readers = {name: computation.read for name, computation in computations.items()}
+    with ExitStack() as modes:
+        for computation in computations.values():
+            modes.enter_context(quiet(computation.model))
+        return measure_latency(readers, teacher, rounds)
+
+
+def _signature(subject: Subject) -> str:
+    return signature(subject.model, subject.processor, subject.page, subject.tokens)
+
+
+def _computation(subject: Subject) -> _Computation:
+    model, processor, page, tokens = subject.model, subject.processor, subject.page, subject.tokens
+    ready = fitted(processor, page)
+    start = processor.tokenizer.convert_tokens_to_ids(subject.prompt)
+    return _Computation(
+        model=model,
+        read=reader(model, processor, page, subject.prompt, tokens),
+        macs=count_macs(model, to_pixels(processor, ready.to(model.device)), start, tokens),
+        peak_memory_bytes=peak_memory_bytes(model, lambda: read_fixed(model, processor, ready, subject.prompt, tokens)),
     )
+
+
+def _count(load: Load, computations: dict[str, _Computation]) -> Efficiency | Exception:
+    """All but the latency; a computation that is new is added to `computations`."""
+    try:
+        subject = load()
+        name = _signature(subject)
+        if name not in computations:
+            computations[name] = _computation(subject)
+        counts = count_parameters(subject.model)
+        return Efficiency(
+            params_total=counts.total,
+            params_embedding=counts.embedding,
+            params_nonembedding=counts.nonembedding,
+            params_nonzero=counts.nonzero,
+            density=counts.density,
+            macs=computations[name].macs,
+            size_dense_bytes=dense_bytes(subject.model),
+            size_packed_bytes=packed_bytes(subject.model),
+            computation=name,
+            peak_memory_bytes=computations[name].peak_memory_bytes,
+        )
+    except Exception as error:
+        return error
+
+
+def _without_models(outcome: Efficiency | Exception) -> Efficiency | Exception:
+    """An error without its tracebacks: they hold the calls, and those all models that they had at hand."""
+    error: BaseException | None = outcome if isinstance(outcome, Exception) else None
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return outcome
+
+
+def _joined(costs: Efficiency | Exception, latencies: Mapping[str, Latency | Exception]) -> Efficiency | Exception:
+    """The costs with the latency of their computation; the first exception of the two if there is one."""
+    if isinstance(costs, Exception):
+        return costs
+    assert costs.computation is not None
+    latency = latencies[costs.computation]
+    return latency if isinstance(latency, Exception) else _with_latency(costs, latency)
+
+
+def _with_latency(costs: Efficiency, latency: Latency) -> Efficiency:
+    update = {
+        "latency_ms_p50": latency.p50,
+        "latency_ms_p95": latency.p95,
+        "latency_ratio": latency.ratio.value,
+        "latency_ratio_low": latency.ratio.low,
+        "latency_ratio_high": latency.ratio.high,
+        "latency_control": latency.control.value,
+        "latency_control_low": latency.control.low,
+        "latency_control_high": latency.control.high,
+        "latency_rounds": latency.rounds,
+    }
+    return costs.model_copy(update=update)

@@ -1,14 +1,22 @@
-"""How long reading one document takes, from the page in bytes to the text."""
+"""How long reading one document takes, from the page in bytes to its tokens, in turns with the teacher.
+
+A machine is never as fast in one minute as in the next: what is timed minutes apart cannot be compared. Readers that
+take turns meet the same minutes, and the ratio of two times of one round is free of them.
+"""
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import accumulate
+from math import comb
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DonutProcessor
 
 from benchmark.devices import one_thread
@@ -16,69 +24,152 @@ from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
 from benchmark.progress import quiet
-from benchmark.scoring.predict import decode, transformers_greedy
+from benchmark.scoring.predict import transformers_greedy
 
-Read = Callable[[torch.Tensor], object]
-"""Reads one page, uint8 (1, height, width[, 3])."""
+Read = Callable[[], object]
+"""Reads a page; returns when the device has done it."""
+Clock = Callable[[], float]
+"""Seconds."""
+Times = NDArray[np.float64]
+"""Milliseconds, one a round."""
 
+WARM_UP = 2
+"""Rounds before the first that counts."""
+_DIVISOR = "the teacher's first entry"
 _NEVER = 2**31 - 1
 """No token has this number: with it as the end token nothing ends early."""
 
 
 @dataclass(frozen=True, slots=True)
+class Median:
+    """A median and its 95 % interval, None where there are too few values for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def median(values: Times) -> Median:
+    """The median of independent values, with an interval that holds whatever their distribution.
+
+    The number of n values below the true median is binomial (n, 1/2). So the k-th smallest and the k-th largest
+    value enclose it with probability 1 - 2 P(B < k) = 1 - 2 sum(comb(n, i) for i < k) / 2^n at least; k is the
+    largest for which that is 95 % or more. With fewer than six values none is.
+    """
+    ordered, middle = np.sort(values), float(np.median(values))
+    below = accumulate(comb(len(ordered), i) for i in range(len(ordered)))
+    # In integers: 2 below / 2^n <= 1/20.
+    k = sum(40 * count <= 2 ** len(ordered) for count in below)
+    return Median(middle, float(ordered[k - 1]), float(ordered[-k])) if k else Median(middle, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles over documents, in milliseconds."""
+    """Quantiles in milliseconds; the ratio to the teacher's time in the same round; that of its second entry."""
 
     p50: float
     p95: float
+    ratio: Median
+    control: Median
+    rounds: int
 
 
 def measure_latency(
-    model: Donut,
-    processor: DonutProcessor,
-    pages: torch.Tensor,
-    prompt: str,
-    longest: int,
-    tokens: int,
-    repeats: int,
-) -> tuple[Latency, Latency]:
-    """The latency of writing `tokens` tokens, and of writing until the model stops or has reached `longest`.
+    readers: Mapping[str, Read], teacher: str, rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Latency | Exception]:
+    """The latency of each reader, or what it raised.
 
-    Both over the first `repeats` pages (uint8, on the CPU), one at a time, after a warm-up, on one thread. Resizing is
-    timed, but free for pages that have the model's size already.
+    Times are divided by those of the reader named `teacher`, which is entered once more for that: the ratio of its two
+    entries says what the clock cannot tell apart. Raises what it raises.
     """
-    pages = pages[:repeats]
-    fixed = partial(read_fixed, model, processor, prompt=prompt, tokens=tokens)
-    natural = partial(decode, model, processor, prompt=prompt, longest=longest)
-    with one_thread():
-        fixed(pages[:1])
-        times = [_latency(read, processor, pages, model.device) for read in (fixed, natural)]
-    return times[0], times[1]
+    times = time_in_turns({_DIVISOR: readers[teacher], **readers}, rounds, clock)
+    divisor, second = _whole(times.pop(_DIVISOR)), _whole(times[teacher])
+    control = median(second / divisor)
+    return {name: own if isinstance(own, Exception) else _latency(own, divisor, control) for name, own in times.items()}
 
 
-def _latency(read: Read, processor: DonutProcessor, pages: torch.Tensor, device: torch.device) -> Latency:
-    times = [_milliseconds(read, processor, page, device) for page in pages]
-    p50, p95 = np.percentile(times, [50, 95])
-    return Latency(float(p50), float(p95))
+def _whole(times: Times | Exception) -> Times:
+    if isinstance(times, Exception):
+        raise times
+    return times
 
 
-def _milliseconds(read: Read, processor: DonutProcessor, page: torch.Tensor, device: torch.device) -> float:
-    _wait(device)
-    start = time.perf_counter()
-    read(torch.from_numpy(fit_page(processor, page.numpy()))[None])
-    _wait(device)
-    return 1000 * (time.perf_counter() - start)
+def _latency(own: Times, divisor: Times, control: Median) -> Latency:
+    p50, p95 = np.percentile(own, [50, 95])
+    return Latency(float(p50), float(p95), median(own / divisor), control, len(own))
 
 
-def _wait(device: torch.device) -> None:
-    # Kernels on a GPU run behind the clock.
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def time_in_turns(
+    readers: Mapping[str, Read], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Times | Exception]:
+    """The milliseconds of each reader in each round, or what it raised: then it is out, and the others go on.
+
+    A round calls every reader once, on one thread, in an order that is drawn anew, so that none always finds the
+    caches that the same other has left. The same orders each time.
+    """
+    names = list(readers)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    failures: dict[str, Exception] = {}
+    orders = np.random.default_rng(0)
+    with one_thread(), _no_garbage_collection():
+        for _ in range(WARM_UP + rounds):
+            for name in (names[i] for i in orders.permutation(len(names))):
+                if name not in failures:
+                    try:
+                        times[name].append(_milliseconds(readers[name], clock))
+                    except Exception as error:
+                        failures[name] = error
+    return {name: failures.get(name, np.array(times[name][WARM_UP:])) for name in names}
+
+
+def _milliseconds(read: Read, clock: Clock) -> float:
+    start = clock()
+    read()
+    return 1000 * (clock() - start)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """It would be timed with whoever is reading when it comes."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def reader(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: str, tokens: int) -> Read:
+    """Reads `page`, uint8 (1, height, width[, 3]) on the CPU, and writes `tokens` tokens.
+
+    Resizing is part of it, but free for a page that has the model's size already. The model has to be in evaluation
+    mode: putting it there takes some milliseconds of its own.
+    """
+    start = processor.tokenizer.convert_tokens_to_ids(prompt)
+
+    def read() -> None:
+        write_tokens(model, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
+        if model.device.type == "cuda":  # kernels there run behind the clock
+            torch.cuda.synchronize(model.device)
+
+    return read
+
+
+def fitted(processor: DonutProcessor, page: torch.Tensor) -> torch.Tensor:
+    """uint8 (1, height, width[, 3]) on the CPU -> the same at the model's size."""
+    return torch.from_numpy(fit_page(processor, page[0].numpy()))[None]
 
 
 def read_fixed(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: str, tokens: int) -> torch.Tensor:
     """Read uint8 (1, height, width[, 3]) as `decode` does, but write exactly `tokens` tokens: (1, tokens)."""
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
-    write = greedy if supports(model) else transformers_greedy
     with quiet(model):
-        return write(model, to_pixels(processor, page.to(model.device)), start, _NEVER, tokens + 1)
+        return write_tokens(model, to_pixels(processor, page.to(model.device)), start, tokens)
+
+
+def write_tokens(model: Donut, pixels: torch.Tensor, start: int, tokens: int) -> torch.Tensor:
+    """float (1, 3, height, width) and the first input of the decoder -> exactly `tokens` tokens, (1, tokens)."""
+    write = greedy if supports(model) else transformers_greedy
+    return write(model, pixels, start, _NEVER, tokens + 1)

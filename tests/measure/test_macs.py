@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
+from transformers.utils import logging as transformers_logging
 
 from benchmark.measure.macs import count_macs
 from benchmark.models.donut import Donut
@@ -44,3 +47,15 @@ def test_macs_are_those_counted_by_hand(teacher: Donut, tokens: int) -> None:
 
 def test_zeros_are_multiplied(teacher: Donut, pruned: Donut) -> None:
     assert count_macs(pruned, PIXELS, PROMPT, 8) == count_macs(teacher, PIXELS, PROMPT, 8)
+
+
+def test_nothing_that_is_deprecated_is_asked_for(teacher: Donut, caplog: pytest.LogCaptureFixture) -> None:
+    logger = transformers_logging.get_logger("transformers")
+    transformers_logging.warning_once.cache_clear()  # or it may have been told already
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.WARNING, logger="transformers"):
+            count_macs(teacher, PIXELS, PROMPT, 8)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
