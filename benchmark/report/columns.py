@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 import pandas as pd
 
-from benchmark.report.rows import Get, Row
+from benchmark.report.rows import Get, Row, efficiency, metric
 
 Field = str | int | float | None
 
@@ -100,7 +100,7 @@ class Measured:
         return number(mean, self.digits) + error
 
     def fields(self, row: Row) -> tuple[Field, ...]:
-        return _rounded(row.mean(self.get)), _rounded(row.spread(self.get))
+        return rounded(row.mean(self.get)), rounded(row.spread(self.get))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,13 @@ class Seeds:
         return len(row.measured), len(row.distinct), len(row.failures), errors or None
 
 
+MILLION = 1e6
+TED = Measured("ted", "ted", metric("ted"))
+F1 = Measured("f1", "f1", metric("f1"))
+NONZERO = Measured("params_nonzero", "nonzero (M)", efficiency("params_nonzero", MILLION))
+PACKED = Measured("size_packed", "packed (MB)", efficiency("size_packed_bytes", 1e6))
+
+
 def measured(key: str, title: str, get: Get, digits: int = 3) -> Measured:
     """A column that stands beside the paper's."""
     return Measured(key, f"{title} *measured*", get, digits)
@@ -130,7 +137,8 @@ def number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A field of CSV."""
     return None if value is None else round(value, 3) + 0.0
 
 

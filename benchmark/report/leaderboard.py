@@ -1,15 +1,20 @@
-"""The leaderboard: the rows of each setting by N-TED accuracy, ranked where every row has several seeds."""
+"""The leaderboard: the rows of each setting by N-TED accuracy, ranked where they can be compared."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from benchmark.errors import UserError
 from benchmark.records.record import Record
 from benchmark.report.columns import (
+    F1,
+    MILLION,
+    NONZERO,
+    PACKED,
+    TED,
     Column,
     Measured,
     Seeds,
@@ -21,19 +26,27 @@ from benchmark.report.columns import (
     text_frame,
 )
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.latency import LATENCY, control_sentence
+from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
-from benchmark.report.tables import MILLION, about_test
+from benchmark.report.seeds import seeds_sentence
+from benchmark.report.tables import about_test
 
-_TED = metric("ted")
+_PROTOCOLS = {
+    "paper": "the strategy makes its model on the reading set, and that model is fine-tuned on the task",
+    "task": "the strategy is applied to the task's own teacher and trained on the task only",
+}
 
 
 def leaderboard_markdown(records: Sequence[Record]) -> str:
     """The text of ``leaderboard.md``."""
     settings = by_setting(records)
     scales = distinct(setting.scale for setting in settings)
+    protocols = {setting.protocol for setting in settings}
     budgets = distinct(setting.budget for setting in settings)
-    lines = ["# Leaderboard", "", f"Scale {scales}, budget {budgets}.", ""]
-    lines += [*_environment(records), *_how_to_read()]
+    lines = ["# Leaderboard", "", f"Scale {scales}; protocol {distinct(protocols)}; budget {budgets}.", ""]
+    lines += [f"- protocol {name}: {way}" for name, way in _PROTOCOLS.items() if name in protocols]
+    lines += ["", *_environment(records), *_how_to_read()]
     for setting, rows in settings.items():
         lines += _section(setting, rows)
     return "\n".join(lines)
@@ -45,13 +58,13 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
     Has the column `rank` if a setting has ranks, and one for each part of the setting (`scale`, `budget`, `options`,
     ...) in which the lines differ. Raises `UserError` if there is no record of `dataset`.
     """
-    settings = {setting: rows for setting, rows in by_setting(records).items() if setting.dataset == dataset}
+    settings = {setting: ranking for setting, ranking in rankings(records).items() if setting.dataset == dataset}
     if not settings:
         raise UserError(f"no records of the data set {dataset!r}")
-    ranked = any(_ranks(rows) for rows in settings.values())
+    ranked = any(ranking.ranks for ranking in settings.values())
     frames = []
-    for setting, rows in settings.items():
-        frame = text_frame(_columns(rows, ranked), _ordered(rows))
+    for setting, ranking in settings.items():
+        frame = text_frame(_columns(ranking, ranked), ranking.rows)
         parts = [part for part in Setting._fields if len({getattr(other, part) for other in settings}) > 1]
         for place, part in enumerate(parts):
             frame.insert(place, part, setting.text(part))
@@ -61,15 +74,19 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
 
 def _section(setting: Setting, rows: list[Row]) -> list[str]:
     stands_for = rows[0].records[0].stands_for
+    ranking = rank(rows)
     lines = [
         f"## {escaped(setting.title)}",
         "",
         (f"{setting.dataset} stands for {stands_for}. " if stands_for else "") + about_test(rows),
+        *_said(seeds_sentence(rows)),
         *_noise(rows),
-        *_why_unranked(rows),
+        *_said(ranking.why_unranked),
         "",
-        markdown_table(_columns(rows, bool(_ranks(rows))), _ordered(rows)),
+        markdown_table(_columns(ranking, bool(ranking.ranks)), ranking.rows),
         "",
+        *_said(ranking.why_apart, ""),
+        *_said(control_sentence(rows), ""),
         *repeat_list(rows),
         *failure_list(rows),
     ]
@@ -78,87 +95,42 @@ def _section(setting: Setting, rows: list[Row]) -> list[str]:
     return lines
 
 
-def _columns(rows: Sequence[Row], ranked: bool) -> tuple[Column, ...]:
-    ranks = _ranks(rows)
-    rank = Text("rank", "rank", lambda row: ranks.get(row.strategy), "right")
+def _said(sentence: str, *after: str) -> list[str]:
+    """The sentence and the lines after it; nothing if there is none."""
+    return [sentence, *after] if sentence else []
+
+
+def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
+    ranks = ranking.ranks
+    place = Text("rank", "rank", lambda row: ranks.get(row.strategy), "right")
     return (
-        *([rank] if ranked else []),
-        Text("strategy", "strategy", lambda row: row.strategy + _remark(row, rows)),
-        Measured("ted", "ted", _TED),
-        Measured("f1", "f1", metric("f1")),
+        *([place] if ranked else []),
+        Text("strategy", "strategy", lambda row: row.strategy + ranking.remark(row)),
+        TED,
+        F1,
         Measured("cka", "cka", metric("cka")),
         Measured("params_nonembedding", "non-embedding (M)", efficiency("params_nonembedding", MILLION)),
-        Measured("params_nonzero", "nonzero (M)", efficiency("params_nonzero", MILLION)),
+        NONZERO,
         Measured("density", "density", efficiency("density")),
-        Measured("size_packed", "packed (MB)", efficiency("size_packed_bytes", 1e6)),
-        Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")),
+        PACKED,
+        *LATENCY,
         Measured("macs", "MACs (M)", efficiency("macs", MILLION)),
-        Measured("documents", "documents trained on", _documents, digits=0),
-        Text("rate", "rate", _rates, "right"),
+        Text("start_documents", "documents of the start", _each(lambda record: record.start_documents), "right"),
+        Text("documents", "documents trained on", _each(lambda record: record.documents), "right"),
+        Text("rate", "rate", _each(lambda record: record.rate, "g"), "right"),
         Seeds(),
         Text("start", "start", lambda row: row.start),
     )
 
 
-def _documents(record: Record) -> float | None:
-    """Of its start and of its own training; None where an old record does not say what its start has seen."""
-    return None if record.start_documents is None else record.start_documents + record.documents
+def _each(get: Callable[[Record], float | None], form: str = ",") -> Callable[[Row], str]:
+    """The different numbers of a row's measured records: what was given to them, not measured, has no spread."""
 
+    def text(row: Row) -> str:
+        numbers = {value for record in row.measured if (value := get(record)) is not None}
+        return " or ".join(f"{number:{form}}" for number in sorted(numbers))
 
-def _rates(row: Row) -> str:
-    return ", ".join(f"{rate:g}" for rate in sorted({record.rate for record in row.records if record.rate is not None}))
-
-
-def _remark(row: Row, rows: Sequence[Row]) -> str:
-    same = _same_as(row, rows)
-    return " (reference)" if row.reference else f" (= {same})" if same else ""
-
-
-def _same_as(row: Row, rows: Sequence[Row]) -> str | None:
-    """The reference whose very checkpoint a row is."""
-    hashes = {record.model_hash for record in row.measured}
-    if row.reference or not hashes:
-        return None
-    references = (other for other in rows if other.reference)
-    known = ((other.strategy, {record.model_hash for record in other.measured} - {None}) for other in references)
-    return next((strategy for strategy, theirs in known if hashes <= theirs), None)
-
-
-def _competing(rows: Sequence[Row]) -> list[Row]:
-    """The rows that can have a rank."""
-    return [row for row in rows if row.measured and not row.reference and not _same_as(row, rows)]
-
-
-def _seedless(rows: Sequence[Row]) -> list[str]:
-    """The strategies of which nobody knows what another seed would give."""
-    return [row.strategy for row in _competing(rows) if len(row.distinct) < 2 and not row.deterministic]
-
-
-def _why_unranked(rows: Sequence[Row]) -> list[str]:
-    """One sentence on why rows have no ranks; nothing if they have."""
-    lacking = _seedless(rows)
-    if not lacking:
-        return []
-    names = "each row" if len(lacking) == len(_competing(rows)) else ", ".join(lacking)
-    return [f"No ranks: another seed can turn the order, and of {names} there is only one checkpoint."]
-
-
-def _ordered(rows: Sequence[Row]) -> list[Row]:
-    """References first and what equals them, then by score; failed rows last. Keeps the order of equals."""
-    return sorted(rows, key=lambda row: (not row.reference, not _same_as(row, rows), -_score(row)))
-
-
-def _ranks(rows: Sequence[Row]) -> dict[str, str]:
-    """The rank of each strategy, or none at all while a row lacks seeds; what prints the same score shares a rank."""
-    if _seedless(rows):
-        return {}
-    scores = {row.strategy: _score(row) for row in _competing(rows)}
-    return {name: str(1 + sum(other > score for other in scores.values())) for name, score in scores.items()}
-
-
-def _score(row: Row) -> float:
-    mean = row.mean(_TED)
-    return -math.inf if mean is None else round(mean, 3)
+    return text
 
 
 def _environment(records: Sequence[Record]) -> list[str]:
@@ -170,10 +142,15 @@ def _environment(records: Sequence[Record]) -> list[str]:
 
 def _how_to_read() -> list[str]:
     return [
-        "Rows are in the order of ted (N-TED accuracy), and ranked where each has several seeds; a reference row is "
-        "not ranked. f1 is the micro-averaged field F1, cka the similarity in the paper's form to the reading teacher "
-        "or, on a task, to that task's own teacher, density the share of non-embedding weights that are not zero, "
-        "packed the size with the zeros stored compactly. Latency and MACs are those of one document.",
+        "Rows are in the order of ted (N-TED accuracy) and ranked only among those of the same protocol that trained "
+        "on the same number of documents, the largest such group of a section, and only where each of them has "
+        "several seeds. The others stand below, marked and without a rank; a reference, and what equals it, stands "
+        "above without one.",
+        "",
+        "f1 is the micro-averaged field F1, cka the similarity in the paper's form to the reading teacher or, on a "
+        "task, to that task's own teacher, density the share of non-embedding weights that are not zero, packed the "
+        "size with the zeros stored compactly. Latency and MACs are those of one document; the latency is first given "
+        "as a ratio to the teacher's, timed in turns with it, with a 95 % interval.",
         "",
     ]
 
@@ -184,7 +161,7 @@ def _noise(rows: Sequence[Row]) -> list[str]:
     if not records:
         return []
     documents = min(record.test_documents for record in records)
-    several = any(row.spread(_TED) is not None for row in rows)
+    several = any(row.spread(TED.get) is not None for row in rows)
     why = "One checkpoint a row" if any(len(row.measured) > 1 for row in rows) else "One seed"
     spread = "± is the sample standard deviation over seeds. " if several else f"{why}, so no error bars. "
     return [

@@ -10,7 +10,10 @@ from benchmark.records.trials import Trial, best_rates
 
 
 def rates_frame(trials: Sequence[Trial]) -> pd.DataFrame:
-    """One row a strategy and data set, one column a rate; the last row of a strategy is the mean that decides."""
+    """One row a strategy and data set, one column a rate; the last row of a strategy is the mean that decides.
+
+    All trials are of one scale, protocol, budget and limit.
+    """
     best = best_rates(trials)
     rates = sorted({trial.rate for trial in trials})
     rows = []
@@ -25,12 +28,15 @@ def rates_frame(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def rates_markdown(trials: Sequence[Trial]) -> str:
-    """The text of ``tables/rates.md``: a table for each scale, budget and limit."""
+    """The text of ``tables/rates.md``: a table for each scale, protocol, budget and limit."""
     lines = ["# Rates", ""]
-    settings = {(trial.scale, trial.budget, trial.limit or 0) for trial in trials}
-    for setting in sorted(settings):
-        lines += _section([trial for trial in trials if (trial.scale, trial.budget, trial.limit or 0) == setting])
+    for setting in sorted({_setting(trial) for trial in trials}):
+        lines += _section([trial for trial in trials if _setting(trial) == setting])
     return "\n".join(lines)
+
+
+def _setting(trial: Trial) -> tuple[str, str, str, int]:
+    return trial.scale, trial.protocol, trial.budget, trial.limit or 0
 
 
 def _section(trials: Sequence[Trial]) -> list[str]:
@@ -38,9 +44,10 @@ def _section(trials: Sequence[Trial]) -> list[str]:
     limit = "" if first.limit is None else f", limit {first.limit}"
     return [
         f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after the last "
-        f"step (scale {first.scale}, budget {first.budget}{limit}, seed {_values(t.seed for t in trials)}), for "
-        "multiples of the budget's learning rate. The best mean over data sets is the strategy's rate; the test split "
-        "is not read. `python -m benchmark rates` makes this grid.",
+        f"step (scale {first.scale}, protocol {first.protocol}, budget {first.budget}{limit}, seed "
+        f"{_values(t.seed for t in trials)}), for multiples of the budget's learning rate. The best mean over data "
+        "sets is the strategy's rate under this protocol; the test split is not read. `python -m benchmark rates` "
+        "makes this grid.",
         "",
         rates_frame(trials).to_markdown(index=False, disable_numparse=True),
         "",

@@ -11,19 +11,16 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.record import Record
-from benchmark.report.columns import Column, Measured, escaped, markdown, repeats
+from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
 from benchmark.report.figures import figure_name, has_curves
-from benchmark.report.rows import Row, Setting, by_setting, efficiency, metric
-from benchmark.report.tables import MILLION
+from benchmark.report.latency import LATENCY
+from benchmark.report.ranking import rank
+from benchmark.report.rows import Row, Setting, by_setting
 
 Sections = dict[Setting, list[Row]]
 BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"
-_TED = Measured("ted", "ted", metric("ted"))
-_COSTS = (
-    Measured("params_nonzero", "nonzero (M)", efficiency("params_nonzero", MILLION)),
-    Measured("size_packed", "packed (MB)", efficiency("size_packed_bytes", 1e6)),
-    Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")),
-)
+_COSTS = (NONZERO, PACKED, *LATENCY)
+_APART = " †"
 
 
 def embed_summary(readme: Path, directory: Path) -> None:
@@ -61,15 +58,22 @@ def summary_markdown(records: Sequence[Record], directory: str) -> str:
 def _table(sections: Sections) -> list[str]:
     """The title, the table and what must be said of it, for settings that differ in data set or test size."""
     rows = {setting: {row.strategy: row for row in rows} for setting, rows in sections.items()}
-    measured: dict[str, tuple[Column, Setting]] = {_heading(s, sections): (_TED, s) for s in sections}
+    measured: dict[str, tuple[Column, Setting]] = {_heading(s, sections): (TED, s) for s in sections}
     measured |= {column.heading: (column, _read(sections)) for column in _COSTS}
     names = _ordered(rows)
+    apart = {row.strategy for found in sections.values() for row in rank(found).apart}
     cells = [
-        [name, *("" if (row := rows[s].get(name)) is None else column.text(row) for column, s in measured.values())]
+        [
+            name + (_APART if name in apart else ""),
+            *("" if (row := rows[s].get(name)) is None else column.text(row) for column, s in measured.values()),
+        ]
         for name in names
     ]
     frame = pd.DataFrame(cells, columns=["strategy", *measured], dtype=object)
     said = _said(sections)
+    if apart:
+        why = "trained on another number of documents than the rows that are ranked with each other"
+        said.append(f"{_APART.strip()} On at least one data set it {why}.")
     if any(_mean(rows, name) is None for name in names):
         said.append("Rows that lack a score come last, in no order.")
     return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]
@@ -88,7 +92,7 @@ def _title(sections: Sections) -> str:
     sizes = _test_sizes(sections)
     about = f" on {sizes.pop()} test documents" if len(sizes) == 1 else " (test documents in brackets)" if sizes else ""
     rows = [row for found in sections.values() for row in found]
-    spread = ", ± the sample standard deviation" if any(row.spread(_TED.get) is not None for row in rows) else ""
+    spread = ", ± the sample standard deviation" if any(row.spread(TED.get) is not None for row in rows) else ""
     read = _read(sections)
     model = "the reading model" if sections[read][0].records[0].task == "reading" else f"the model of {read.dataset}"
     return f"N-TED accuracy{about}, {escaped(read.conditions)}, {_seeds(rows)}{spread}; sizes and latency of {model}:"
@@ -129,6 +133,6 @@ def _ordered(rows: dict[Setting, dict[str, Row]]) -> list[str]:
 
 def _mean(rows: dict[Setting, dict[str, Row]], name: str) -> float | None:
     """The mean score over the data sets; None if it lacks one."""
-    scores = [row.mean(_TED.get) if (row := found.get(name)) else None for found in rows.values()]
+    scores = [row.mean(TED.get) if (row := found.get(name)) else None for found in rows.values()]
     present = [score for score in scores if score is not None]
     return statistics.fmean(present) if len(present) == len(scores) else None

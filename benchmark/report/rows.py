@@ -21,6 +21,7 @@ class Setting(NamedTuple):
 
     dataset: str
     scale: str
+    protocol: str
     budget: str
     options: tuple[tuple[str, str], ...]
     limit: int | None
@@ -37,7 +38,7 @@ class Setting(NamedTuple):
     @property
     def conditions(self) -> str:
         """All but the data set and the test size, in words."""
-        parts = [f"scale {self.scale}", f"budget {self.budget}"]
+        parts = [f"scale {self.scale}", f"protocol {self.protocol}", f"budget {self.budget}"]
         parts += [self.text("options")] if self.options else []
         parts += [] if self.limit is None else [f"limit {self.limit}"]
         parts += [] if self.device == "cpu" else [f"device {self.device}"]
@@ -157,6 +158,7 @@ def _setting(record: Record) -> Setting:
     return Setting(
         dataset=record.dataset,
         scale=record.scale,
+        protocol=record.protocol,
         budget=record.budget,
         options=tuple(sorted(record.options.items())),
         limit=record.limit,

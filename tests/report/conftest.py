@@ -42,6 +42,7 @@ def _make_record(strategy: str, dataset: str, seed: int = 0, **changes: object) 
         "stands_for": DATASETS[dataset],
         "task": "reading" if reading else "extraction",
         "scale": "tiny",
+        "protocol": "paper",
         "seed": seed,
         "budget": "quick",
         "status": "ok",
@@ -85,6 +86,14 @@ def _make_record(strategy: str, dataset: str, seed: int = 0, **changes: object) 
             size_packed_bytes=4 * (nonzero + embedding) + weights // 8,
             latency_ms_p50=51.25 + seed,
             latency_ms_p95=60.5,
+            latency_ratio=0.544 if weights < 1_000_000 else 1.0,
+            latency_ratio_low=0.531 if weights < 1_000_000 else 0.992,
+            latency_ratio_high=0.552 if weights < 1_000_000 else 1.008,
+            latency_control=1.001,
+            latency_control_low=0.99,
+            latency_control_high=1.012,
+            latency_rounds=30,
+            computation=f"{weights} weights",
             peak_memory_bytes=310_000_000,
         ),
         "curve": [(step, ted * step / 200) for step in (50, 100, 150, 200)] if trained else [],
@@ -114,6 +123,16 @@ def make_record() -> Callable[..., Record]:
 @pytest.fixture
 def failed() -> Callable[[Record, str], Record]:
     return _failed
+
+
+@pytest.fixture
+def as_task() -> Callable[[list[Record]], list[Record]]:
+    """Records of tasks as the other protocol gives them, which has no reading set and trains on the task alone."""
+    return lambda records: [
+        record.model_copy(update={"protocol": "task", "documents": 1280 if record.documents else 0})
+        for record in records
+        if record.task == "extraction"
+    ]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from benchmark.report.readme import summary_markdown
 Make = Callable[..., Record]
 Fail = Callable[[Record, str], Record]
 
+SMALL_ON_RECEIPTS = "small__receipts-mini__tiny__paper__quick__seed0"
 PAGE = "# title\n<!-- leaderboard: begin (how) -->\nold\n<!-- leaderboard: end -->\nrest\n"
 
 
@@ -35,7 +36,7 @@ def test_only_what_stands_between_the_marks_changes(records: Sequence[Record], t
 
 
 def tables(records: Sequence[Record]) -> dict[str, dict[str, dict[str, str]]]:
-    """title -> strategy -> heading -> cell."""
+    """title -> strategy without its mark -> heading -> cell."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     title = ""
     heading: list[str] = []
@@ -46,7 +47,7 @@ def tables(records: Sequence[Record]) -> dict[str, dict[str, dict[str, str]]]:
         elif not heading:
             heading = cells if line.startswith("|") else []
         elif line.startswith("|") and "--" not in line:
-            found.setdefault(title, {})[cells[0]] = dict(zip(heading, cells, strict=True))
+            found.setdefault(title, {})[cells[0].removesuffix(" †")] = dict(zip(heading, cells, strict=True))
     return found
 
 
@@ -63,7 +64,8 @@ def test_a_quick_and_a_full_run_are_two_tables(make_record: Make) -> None:
     ("changes", "said"),
     [
         ({"scale": "mini"}, "scale mini"),
-        ({"limit": 3, "test_documents": 3}, "on 3 test documents, scale tiny, budget quick, limit 3, 1 seed"),
+        ({"limit": 3, "test_documents": 3}, "on 3 test documents, scale tiny, protocol paper, budget quick, limit 3, "),
+        ({"protocol": "task"}, "scale tiny, protocol task, budget quick, 1 seed"),
         ({"device": "cuda"}, "device cuda"),
         ({"options": {"target": "0.1"}}, "target=0.1"),
     ],
@@ -105,6 +107,21 @@ def test_a_failed_cell_says_so(records: list[Record], failed: Fail) -> None:
 def test_a_strategy_that_failed_everywhere_is_there(records: list[Record], failed: Fail) -> None:
     [table] = tables([failed(r, "boom") if r.strategy == "none" else r for r in records]).values()
     assert set(table["none"].values()) == {"none", "failed"}
+
+
+def test_rows_that_trained_on_other_documents_are_marked_and_told(records: list[Record]) -> None:
+    more = [r.model_copy(update={"documents": 9}) if r.cell == SMALL_ON_RECEIPTS else r for r in records]
+    text = summary_markdown(more, "x")
+    marked = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|") and "†" in line]
+    assert sorted(marked) == ["prune †", "small †"]
+    assert text.count("\n† On at least one data set it trained on another number of documents") == 1
+    assert "†" not in summary_markdown([r for r in records if r.strategy != "prune"], "x")
+
+
+def test_the_ratio_to_the_teacher_stands_before_the_milliseconds(records: list[Record]) -> None:
+    [table] = tables(records).values()
+    assert list(table["small"])[-2:] == ["latency (x teacher)", "latency p50 (ms)"]
+    assert list(table["small"].values())[-2:] == ["0.54 [0.53, 0.55]", "51.250"]
 
 
 def test_a_mean_has_its_spread_and_one_model_has_none(make_record: Make) -> None:
@@ -159,7 +176,7 @@ def test_nothing_finished_is_an_error(make_record: Make, failed: Fail) -> None:
 
 def test_every_finished_strategy_has_its_row_and_score(records: Sequence[Record]) -> None:
     done = [record for record in records if record.metrics]
-    rows = {line.split("|")[1].strip(): line for line in summary_markdown(done, "x").splitlines() if "|" in line}
+    rows = {line.split("|")[1].strip(" †"): line for line in summary_markdown(done, "x").splitlines() if "|" in line}
     for record in done:
         assert record.metrics is not None
         if sum(r.strategy == record.strategy and r.dataset == record.dataset for r in done) == 1:

@@ -16,7 +16,9 @@ from benchmark.report.tables import TABLES, all_records_csv, table_csv, table_ma
 
 Make = Callable[..., Record]
 Fail = Callable[[Record, str], Record]
+Change = Callable[[list[Record]], list[Record]]
 
+CONDITIONS = "scale tiny, protocol paper, budget quick"
 ORDER = ["teacher", "none", "small", "distill", "prune", "prune-distill"]
 CONTROLS = ["dense-finetune", "prune-finetune", "random-prune"]
 
@@ -61,7 +63,7 @@ def test_reported_stands_beside_measured(records: list[Record], number: int, dat
     assert row["non-embedding (M) *reported*"] == "37"
     assert row["non-embedding (M) *measured*"] == "0.265"
     assert row.get("F1 *reported*", "") == ("" if number == 2 else f"{reported.f1:.2f}")
-    assert f"## {dataset}, scale tiny, budget quick" in markdown(number, records)
+    assert f"## {dataset}, {CONDITIONS}" in markdown(number, records)
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])
@@ -135,12 +137,41 @@ def test_scales_and_budgets_are_never_mixed(make_record: Make) -> None:
     assert "±" not in text
 
 
+@pytest.mark.parametrize(
+    ("number", "paper_sets", "task_sets"),
+    [
+        (1, ["synthdog-mini"], ["receipts-mini", "parcels-mini"]),  # what it says of models is said of any data set
+        (2, ["synthdog-mini"], []),
+        (3, ["receipts-mini"], ["receipts-mini"]),
+        (4, ["parcels-mini"], ["parcels-mini"]),
+        (5, ["synthdog-mini"], ["receipts-mini", "parcels-mini"]),
+    ],
+)
+def test_each_protocol_has_its_sections(
+    records: list[Record], as_task: Change, number: int, paper_sets: list[str], task_sets: list[str]
+) -> None:
+    both = [*as_task(records), *records]
+    text = markdown(number, both)
+    titles = [line.removeprefix("## ").split(", ")[0:3:2] for line in text.splitlines() if line.startswith("## ")]
+    found: dict[str, list[str]] = {"paper": [], "task": []}
+    for name, protocol in titles:
+        found[protocol.removeprefix("protocol ")].append(name)
+    assert found == {"paper": paper_sets, "task": task_sets}
+    if "receipts-mini" in paper_sets:
+        assert titles[0][1] == "protocol paper"
+    rows = csv_rows(number, both)
+    assert {(row["protocol"], row["dataset"]) for row in rows} == {
+        *(("paper", name) for name in paper_sets),
+        *(("task", name) for name in task_sets),
+    }
+
+
 def test_a_table_and_its_csv_say_the_setting(make_record: Make) -> None:
     smoke = make_record("prune", "receipts-mini", limit=3, test_documents=3, device="cuda", options={"target": "0.1"})
     rows = [make_record("prune", "receipts-mini"), make_record("teacher", "receipts-mini"), smoke]
     text = markdown(3, rows)
-    assert "## receipts-mini, scale tiny, budget quick, 100 test documents\n" in text
-    assert "## receipts-mini, scale tiny, budget quick, target=0.1, limit 3, device cuda, 3 test documents\n" in text
+    assert f"## receipts-mini, {CONDITIONS}, 100 test documents\n" in text
+    assert f"## receipts-mini, {CONDITIONS}, target=0.1, limit 3, device cuda, 3 test documents\n" in text
     *plain, other = csv_rows(3, rows)
     assert [(row["strategy"], row["options"], row["limit"]) for row in plain] == [
         ("teacher", "", ""),
@@ -201,8 +232,15 @@ def test_all_csv_holds_every_record_in_full(records: list[Record], make_record: 
     assert float(row["density"]) == 265_144 / 1_012_000
     assert row["stands_for"] == "SynthDog-EN"
     assert row["environment"] == '{"cpu": "two cores", "python": "3.11.7", "threads": 1, "torch": "2.13.0"}'
+    assert [row[name] for name in ("protocol", "latency_ratio", "latency_control_high")] == ["paper", "1.0", "1.012"]
     [gone] = [row for row in rows if row["status"] == "failed"]
     assert (gone["ted"], gone["params_total"], gone["error"]) == ("", "", "boom")
+
+
+def test_all_csv_says_in_words_what_a_seed_changes(make_record: Make) -> None:
+    record = make_record("small", "receipts-mini", seed_changes=["the documents, and their order", "dropout"])
+    row = csv_text_of([record])
+    assert (row["seed_changes"], row["seed_keeps"]) == ("the documents, and their order; dropout", "")
 
 
 def test_the_names_of_the_files(tmp_path: Path, records: list[Record]) -> None:

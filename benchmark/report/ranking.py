@@ -1,0 +1,131 @@
+"""Who is ranked against whom: rows of one setting that trained on the same number of documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.records.record import Record
+from benchmark.report.rows import Row, Setting, by_setting, metric
+
+_TED = metric("ted")
+Documents = tuple[int, ...]
+"""The numbers of documents that a row's checkpoints trained on: one, if its seeds agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The rows of a setting in four groups, each in the order of its lines.
+
+    `references` have what equals them with them. `competing` is the largest group of the others that trained on the
+    same number of documents, `apart` those that trained on another number. In `failed` no seed came to an end.
+    """
+
+    references: tuple[Row, ...]
+    competing: tuple[Row, ...]
+    apart: tuple[Row, ...]
+    failed: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return *self.references, *self.competing, *self.apart, *self.failed
+
+    @property
+    def ranks(self) -> dict[str, str]:
+        """The rank of each strategy, or none at all while one lacks seeds; what prints the same score shares a rank."""
+        if self._seedless:
+            return {}
+        scores = {row.strategy: _score(row) for row in self.competing}
+        return {name: str(1 + sum(other > score for other in scores.values())) for name, score in scores.items()}
+
+    @property
+    def why_unranked(self) -> str:
+        """One sentence on why competing rows have no ranks; empty if they have."""
+        lacking = self._seedless
+        if not lacking:
+            return ""
+        names = "each row" if len(lacking) == len(self.competing) else ", ".join(lacking)
+        where = " that could have a rank" if self.apart and names == "each row" else ""
+        return f"No ranks: another seed can turn the order, and of {names}{where} there is only one checkpoint."
+
+    @property
+    def why_apart(self) -> str:
+        """One sentence on why rows stand below the others, with the numbers; empty if none does."""
+        if not self.apart:
+            return ""
+        found: dict[Documents, list[str]] = {}
+        for row in self.apart:
+            found.setdefault(_documents(row), []).append(row.strategy)
+        above = _counted(_documents(self.competing[0]))
+        groups = "; ".join(f"{listed(names)} on {_counted(documents)}" for documents, names in found.items())
+        # The fewest stand last.
+        untrained = " (nothing is trained)" if (0,) in found else ""
+        return f"Not ranked, for the rows above trained on {above} documents: {groups}{untrained}."
+
+    def remark(self, row: Row) -> str:
+        """What a row's name is followed by; empty for most."""
+        if row.reference:
+            return " (reference)"
+        if row in self.apart:
+            return " (other documents)"
+        same = _same_as(row, self.references)
+        return f" (= {same})" if same else ""
+
+    @property
+    def _seedless(self) -> list[str]:
+        """The strategies of which nobody knows what another seed would give."""
+        return [row.strategy for row in self.competing if len(row.distinct) < 2 and not row.deterministic]
+
+
+def rankings(records: Iterable[Record]) -> dict[Setting, Ranking]:
+    """The leaderboard's sections, in their order."""
+    return {setting: rank(rows) for setting, rows in by_setting(records).items()}
+
+
+def rank(rows: Sequence[Row]) -> Ranking:
+    """The rows of one setting, by score in each group. Keeps the order of equals."""
+    references = [row for row in rows if row.reference or _same_as(row, rows)]
+    failed = [row for row in rows if row not in references and not row.measured]
+    groups: dict[Documents, list[Row]] = {}
+    for row in sorted(rows, key=_score, reverse=True):
+        if row not in references and row not in failed:
+            groups.setdefault(_documents(row), []).append(row)
+    # Of groups of the same size it is the one that trained longer.
+    largest = max(groups, key=lambda number: (len(groups[number]), number), default=())
+    apart = (row for number in sorted(groups, reverse=True) if number != largest for row in groups[number])
+    return Ranking(
+        references=tuple(sorted(references, key=lambda row: (not row.reference, -_score(row)))),
+        competing=tuple(groups.get(largest, ())),
+        apart=tuple(apart),
+        failed=tuple(failed),
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as "a, b and c"; there is at least one."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def _same_as(row: Row, rows: Sequence[Row]) -> str | None:
+    """The reference whose very checkpoint a row is."""
+    hashes = {record.model_hash for record in row.measured}
+    if row.reference or not hashes:
+        return None
+    references = (other for other in rows if other.reference)
+    known = ((other.strategy, {record.model_hash for record in other.measured} - {None}) for other in references)
+    return next((strategy for strategy, theirs in known if hashes <= theirs), None)
+
+
+def _documents(row: Row) -> Documents:
+    """Of a strategy's own training alone: what its start had seen before decides nothing."""
+    return tuple(sorted({record.documents for record in row.measured}))
+
+
+def _counted(number: Documents) -> str:
+    return " or ".join(f"{documents:,}" for documents in number)
+
+
+def _score(row: Row) -> float:
+    mean = row.mean(_TED)
+    return -math.inf if mean is None else round(mean, 3)
