@@ -52,6 +52,8 @@ class Scale:
 
     name: str
     summary: str
+    reading: str
+    """The data set on which reference models learn to read, and upstream models with them."""
     height: int
     width: int
     patch: int
@@ -85,6 +87,7 @@ class Scale:
 
 TINY = Scale(
     name="tiny",
+    reading="synthdog-mini",
     summary="96x160 pages, a teacher of 1M weights: two CPU cores, minutes",
     height=96,
     width=160,

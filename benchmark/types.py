@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -30,6 +30,10 @@ Page = NDArray[np.uint8]
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+ProtocolName = Literal["paper", "task"]
+PROTOCOLS: tuple[ProtocolName, ...] = ("paper", "task")
+"""The ways on which a strategy is applied and trained (`benchmark.running.protocols`)."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -159,13 +163,18 @@ class Constraint(Protocol):
 class Strategy:
     """A way to compress: a start, an objective and a constraint.
 
-    With `objective` None nothing is trained: `start` is applied to the references of each data set.
-    Otherwise the model is made on the reading set first and then fine-tuned on the task, under the same objective
-    and constraint both times. `paper_name` is the row of the paper's tables that it reproduces, if any;
-    `reference` marks a row that others are compared with, which is not ranked. A strategy that is not `upstream`
-    does no more reading than its start has done. `rate` multiplies the learning rate of the budget on a task: a model
-    that is near an optimum is thrown out of it by steps that a pruned one needs. Rates are chosen on the validation
-    split (``python -m benchmark rates``); upstream, everything learns at the budget's own.
+    With `objective` None nothing is trained: `start` is applied to the references of each data set. `paper_name` is
+    the row of the paper's tables that it reproduces, if any; `reference` marks a row that others are compared with,
+    which is not ranked.
+
+    `protocols` are those that it is defined for. Under ``paper`` its model is made on the reading set and then
+    fine-tuned on the task, under the same objective and constraint both times; if not `trains_upstream`, it does no
+    more reading than its start has done. Under ``task`` its start is applied to the task's own teacher and trained on
+    the task.
+
+    `rate` multiplies the learning rate of the budget on a task: a model that is near an optimum is thrown out of it by
+    steps that a pruned one needs. `task_rate` is that of the protocol ``task``, if it is another. Rates are chosen on
+    the validation split (``python -m benchmark rates``); upstream, everything learns at the budget's own.
     """
 
     name: str
@@ -176,12 +185,33 @@ class Strategy:
     paper: str = ""
     paper_name: str | None = None
     reference: bool = False
-    upstream: bool = True
+    protocols: tuple[ProtocolName, ...] = PROTOCOLS
+    trains_upstream: bool = True
     rate: float = 1.0
+    task_rate: float | None = None
 
     def __post_init__(self) -> None:
         check_name("strategy", self.name)
         if self.objective is None and self.constraint is not None:
             raise UserError(f"strategy {self.name!r} keeps a constraint but trains nothing")
-        if not 0 < self.rate < float("inf"):
-            raise UserError(f"strategy {self.name!r} needs a rate above 0, not {self.rate:g}")
+        if not self.protocols or not set(self.protocols) <= set(PROTOCOLS):
+            known = " and ".join(PROTOCOLS)
+            raise UserError(f"strategy {self.name!r} has the protocols {self.protocols!r}, but there are {known}")
+        for rate in (self.rate, self.task_rate):
+            if rate is not None and not 0 < rate < float("inf"):
+                raise UserError(f"strategy {self.name!r} needs a rate above 0, not {rate:g}")
+
+    def refusal(self, protocol: ProtocolName) -> str | None:
+        """Why it has no place in a protocol; None if it has one."""
+        if protocol in self.protocols:
+            return None
+        defined = " and ".join(self.protocols)
+        return f"strategy {self.name} has no place in protocol {protocol}: it is defined for {defined}"
+
+    def under(self, protocol: ProtocolName) -> Strategy:
+        """The strategy with the rate of a protocol. Raises `UserError` for one that it has no place in."""
+        refusal = self.refusal(protocol)
+        if refusal is not None:
+            raise UserError(refusal)
+        rate = self.task_rate if protocol == "task" and self.task_rate is not None else self.rate
+        return replace(self, rate=rate, task_rate=None)

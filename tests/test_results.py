@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from benchmark.errors import UserError
 from benchmark.records.files import (
+    migrate_records,
     predictions_path,
     read_predictions,
     read_record,
@@ -28,9 +29,11 @@ from benchmark.records.files import (
     write_record,
 )
 from benchmark.records.record import Efficiency, Metrics, Prediction, Record, cell_name
+from benchmark.types import PROTOCOLS
 
 NAN = float("nan")
-PUBLISHED = Path(__file__).parent / "data" / "record-v1.json"
+DATA = Path(__file__).parent / "data"
+PUBLISHED = DATA / "record-v1.json"
 """As version 1 of the benchmark published it."""
 
 
@@ -40,6 +43,7 @@ def make_record(**changes: Any) -> Record:
         "dataset": "receipts-mini",
         "task": "extraction",
         "scale": "tiny",
+        "protocol": "paper",
         "seed": 0,
         "budget": "quick",
         "status": "ok",
@@ -82,7 +86,7 @@ def full_disk(at: int) -> Iterator[None]:
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     record = make_record()
     path = write_record(tmp_path, record)
-    assert path == record_path(tmp_path, cell_name("prune-distill", "receipts-mini", "tiny", "quick", 0))
+    assert path == record_path(tmp_path, cell_name("prune-distill", "receipts-mini", "tiny", "paper", "quick", 0))
     assert read_record(path) == record
     assert read_record(path).curve == [(50, 0.4), (100, 0.8)]
     assert type(read_record(path).environment["threads"]) is int
@@ -92,6 +96,7 @@ class Cell(NamedTuple):
     strategy: str = "a"
     dataset: str = "b"
     scale: str = "tiny"
+    protocol: str = "paper"
     budget: str = "quick"
     seed: int = 0
     options: tuple[tuple[str, str], ...] = ()
@@ -101,7 +106,7 @@ class Cell(NamedTuple):
     @property
     def name(self) -> str:
         return cell_name(
-            self.strategy, self.dataset, self.scale, self.budget, self.seed,
+            self.strategy, self.dataset, self.scale, self.protocol, self.budget, self.seed,
             options=dict(self.options), limit=self.limit, device=self.device,
         )  # fmt: skip
 
@@ -114,6 +119,7 @@ cells = st.builds(
     strategy=names,
     dataset=names,
     scale=st.sampled_from(["tiny", "mini"]),
+    protocol=st.sampled_from(PROTOCOLS),
     budget=st.sampled_from(["quick", "full"]),
     seed=st.integers(0, 2),
     options=st.dictionaries(values.filter(bool), values, max_size=2).map(lambda found: tuple(sorted(found.items()))),
@@ -136,10 +142,11 @@ def test_two_cells_have_two_names(one: Cell, other: Cell) -> None:
 @pytest.mark.parametrize(
     ("cell", "name"),
     [
-        (Cell(), "a__b__tiny__quick__seed0"),
-        (Cell(scale="mini", budget="full", seed=1), "a__b__mini__full__seed1"),
-        (Cell(limit=3, device="cuda"), "a__b__tiny__quick__limit3__cuda__seed0"),
-        (Cell(options=(("z", "a/b"), ("init_std", "0.1"))), "a__b__tiny__quick__init_std=0.1__z=a%2Fb__seed0"),
+        (Cell(), "a__b__tiny__paper__quick__seed0"),
+        (Cell(scale="mini", budget="full", seed=1), "a__b__mini__paper__full__seed1"),
+        (Cell(protocol="task"), "a__b__tiny__task__quick__seed0"),
+        (Cell(limit=3, device="cuda"), "a__b__tiny__paper__quick__limit3__cuda__seed0"),
+        (Cell(options=(("z", "a/b"), ("init_std", "0.1"))), "a__b__tiny__paper__quick__init_std=0.1__z=a%2Fb__seed0"),
     ],
 )
 def test_a_name_says_what_the_cell_is(cell: Cell, name: str) -> None:
@@ -148,12 +155,13 @@ def test_a_name_says_what_the_cell_is(cell: Cell, name: str) -> None:
 
 def test_a_smoke_test_a_variant_and_a_full_run_lie_side_by_side(tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [
-        {}, {"limit": 3}, {"device": "cuda"}, {"options": {"target": "half"}}, {"options": {"target": "x" * 300}},
+        {}, {"protocol": "task"}, {"limit": 3},
+        {"device": "cuda"}, {"options": {"target": "half"}}, {"options": {"target": "x" * 300}},
     ]  # fmt: skip
     records = [make_record(**change) for change in changes]
     for record in records:
         write_record(tmp_path, record)
-    assert len(list((tmp_path / "results").iterdir())) == 5
+    assert len(list((tmp_path / "results").iterdir())) == 6
     assert sorted(records, key=lambda record: record.cell) == read_records(tmp_path)
 
 
@@ -170,16 +178,63 @@ def test_a_published_record_of_version_1_is_read(tmp_path: Path) -> None:
     assert [new["metrics"].pop(name) for name in ("ted_ceiling", "truncated_documents", "unknown_characters")] == [
         None
     ] * 3
-    assert {name: new[name] for name in old} == {**old, "schema_version": 2}
+    assert [old["efficiency"].pop(f"latency_natural_ms_{quantile}") > 0 for quantile in ("p50", "p95")] == [True] * 2
+    assert {name: new["efficiency"].pop(name) for name in old["efficiency"]} == old.pop("efficiency")
+    assert set(new.pop("efficiency").values()) == {None}, "nothing was timed against the teacher"
+    assert new["protocol"] == "paper", "there was no other"
+    assert {name: new[name] for name in old} == {**old, "schema_version": 3}
 
 
 def test_a_renamed_record_of_version_1_is_refused(tmp_path: Path) -> None:
     path = record_path(tmp_path, "prune-distill__receipts-mini__tiny__quick__limit3__seed0")
     write_atomically(path, PUBLISHED.read_bytes())
     with pytest.raises(
-        UserError, match="holds the record of the cell prune-distill__receipts-mini__tiny__quick__seed0"
+        UserError, match="holds the record of the cell prune-distill__receipts-mini__tiny__paper__quick__seed0"
     ):
         read_record(path)
+
+
+class TestVersion2:
+    OLD = "prune__parcels-mini__tiny__quick__seed0"
+    NEW = "prune__parcels-mini__tiny__paper__quick__seed0"
+
+    @pytest.fixture
+    def old(self, tmp_path: Path) -> Path:
+        """A folder as version 2 left it: one record and its predictions."""
+        write_atomically(record_path(tmp_path, self.OLD), (DATA / "record-v2.json").read_bytes())
+        predictions_path(tmp_path, self.OLD).write_text("predictions\n")
+        return tmp_path
+
+    def test_it_is_read_under_its_old_name(self, old: Path) -> None:
+        (record,) = read_records(old)
+        assert (record.cell, record.protocol, record.schema_version) == (self.NEW, "paper", 3)
+        assert record.efficiency is not None
+        assert record.efficiency.latency_ms_p50 is not None
+        assert record.efficiency.latency_ratio is None
+
+    def test_it_is_migrated_with_its_predictions(self, old: Path) -> None:
+        before = read_records(old)
+        migrate_records(old)
+        assert read_records(old) == before
+        assert {path.name for path in (old / "results").iterdir()} == {
+            f"{self.NEW}.json",
+            f"{self.NEW}.predictions.jsonl",
+        }
+        assert predictions_path(old, self.NEW).read_text() == "predictions\n"
+        assert json.loads(record_path(old, self.NEW).read_text())["schema_version"] == 3
+
+    def test_one_that_was_made_again_supersedes_it(self, old: Path) -> None:
+        again = read_records(old)[0].model_copy(update={"key": "new"})
+        write_record(old, again)
+        assert read_records(old) == [again]
+        migrate_records(old)
+        assert [path.name for path in (old / "results").iterdir()] == [f"{self.NEW}.json"]
+        assert read_records(old) == [again]
+
+    def test_the_name_of_another_cell_is_refused(self, old: Path) -> None:
+        record_path(old, self.OLD).rename(record_path(old, self.NEW.replace("paper", "task")))
+        with pytest.raises(UserError, match=f"holds the record of the cell {self.NEW}"):
+            read_records(old)
 
 
 def test_a_failure_of_version_1_is_read(tmp_path: Path) -> None:
@@ -248,8 +303,8 @@ def test_efficiency_is_kept_with_a_failure() -> None:
         (b"[1]", "not a record"),
         (b'{"schema_version": 1}', "strategy: Field required"),
         (b'{"schema_version": 1, "metrics": [2]}', "strategy: Field required"),
-        (b'{"schema_version": 3, "new": 0}', "schema version 3, but this benchmark reads 1 to 2"),
-        (b'{"schema_version": 0}', "schema version 0, but this benchmark reads 1 to 2"),
+        (b'{"schema_version": 4, "new": 0}', "schema version 4, but this benchmark reads 1 to 3"),
+        (b'{"schema_version": 0}', "schema version 0, but this benchmark reads 1 to 3"),
     ],
 )
 def test_a_broken_or_foreign_record_is_named(tmp_path: Path, content: bytes, reason: str) -> None:

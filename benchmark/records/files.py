@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import OutputError, UserError
-from benchmark.records.migrations import migrate
+from benchmark.records.migrations import migrate, old_name
 from benchmark.records.record import SCHEMA_VERSION, Prediction, Record
 
 
@@ -59,22 +59,54 @@ def read_record(path: Path) -> Record:
     try:
         content = json.loads(_read(path))
         version = content.get("schema_version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version != SCHEMA_VERSION:
+        if not isinstance(version, int):
+            version = SCHEMA_VERSION
+        if version != SCHEMA_VERSION:
             content = migrate(content, version)
             if content is None:
                 raise UserError(f"{path}: schema version {version}, but this benchmark reads 1 to {SCHEMA_VERSION}")
         record = Record.model_validate(content)
     except ValueError as error:
         raise UserError(f"{path}: not a record: {_one_line(error)}") from error
-    if record.cell != path.stem:
+    if path.stem not in {record.cell, old_name(record.cell, version)}:
         # A renamed copy would be counted as another cell.
         raise UserError(f"{path}: holds the record of the cell {record.cell}")
     return record
 
 
 def read_records(directory: Path) -> list[Record]:
-    """All records of ``DIR/results``, sorted by cell name (no folder: none). Raises as `read_record`."""
-    return [read_record(path) for path in sorted((directory / "results").glob("*.json"))]
+    """All records of ``DIR/results``, sorted by cell name (no folder: none). Raises as `read_record`.
+
+    Of two that an older and this version wrote of one cell, it is that of this version.
+    """
+    found: dict[str, Record] = {}
+    for path in _record_paths(directory):
+        record = read_record(path)
+        if path.stem == record.cell or record.cell not in found:
+            found[record.cell] = record
+    return [found[cell] for cell in sorted(found)]
+
+
+def migrate_records(directory: Path) -> None:
+    """Write the records of older versions in ``DIR/results`` as those of this one, under its names.
+
+    One that was made again since is superseded and goes. Raises as `read_record` and `write_record`.
+    """
+    for path in _record_paths(directory):
+        record = read_record(path)
+        if path.stem != record.cell:
+            predictions = predictions_path(directory, path.stem)
+            if record_path(directory, record.cell).exists():
+                predictions.unlink(missing_ok=True)
+            else:
+                if predictions.exists():
+                    predictions.replace(predictions_path(directory, record.cell))
+                write_record(directory, record)
+            path.unlink()
+
+
+def _record_paths(directory: Path) -> list[Path]:
+    return sorted((directory / "results").glob("*.json"))
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchmark.types import Json
+from benchmark.types import Json, ProtocolName
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _LONGEST_NAME = 200
 """Bytes of a cell's name: file systems take 255, and endings come after it."""
 
@@ -65,10 +65,12 @@ class Metrics(_Frozen):
 
 
 class Efficiency(_Frozen):
-    """Sizes in weights and bytes, `macs` and latencies (milliseconds) for one document.
+    """Sizes in weights and bytes, `macs`, latency (milliseconds) and memory of reading one document.
 
-    `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. The natural
-    latencies stop where the model stops; the others read a fixed number of tokens.
+    `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. Latencies are those
+    of a fixed number of tokens, timed in turns with the teacher: `latency_ratio` is the median over `latency_rounds` of
+    the model's time by the teacher's in the same round, `latency_control` that of the teacher's second entry, which
+    computes the same as the first; each with a 95 % interval. Models of the same `computation` are timed once.
     """
 
     params_total: int
@@ -81,23 +83,30 @@ class Efficiency(_Frozen):
     size_packed_bytes: int
     latency_ms_p50: Maybe = None
     latency_ms_p95: Maybe = None
-    latency_natural_ms_p50: Maybe = None
-    latency_natural_ms_p95: Maybe = None
+    latency_ratio: Maybe = None
+    latency_ratio_low: Maybe = None
+    latency_ratio_high: Maybe = None
+    latency_control: Maybe = None
+    latency_control_low: Maybe = None
+    latency_control_high: Maybe = None
+    latency_rounds: int | None = None
+    computation: str | None = None
     peak_memory_bytes: int | None = None
 
 
 class Record(_Frozen):
-    """What one cell gave: strategy x data set x scale x budget x options x limit x device x seed.
+    """What one cell gave: strategy x data set x scale x protocol x budget x options x limit x device x seed.
 
     `options` are those that differ from the strategy's own. `start` describes what training began from;
     `start_documents` are those that the reference models in it had been trained on (None: an old record does not
     say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
     `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on
     a task, None upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves
-    hold (step, validation N-TED accuracy). `key` changes with everything that would change the result.
+    hold (step, validation N-TED accuracy). `seed_changes` and `seed_keeps` say what another seed would change of the
+    model's way, and what not. `key` changes with everything that would change the result.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     strategy: str
     paper_name: str | None = None
     reference: bool = False
@@ -105,7 +114,10 @@ class Record(_Frozen):
     stands_for: str | None = None
     task: Literal["reading", "extraction"]
     scale: str
+    protocol: ProtocolName
     seed: int
+    seed_changes: list[str] = []
+    seed_keeps: list[str] = []
     budget: Literal["quick", "full"]
     options: dict[str, str] = {}
     limit: int | None = None
@@ -147,7 +159,7 @@ class Record(_Frozen):
     @property
     def cell(self) -> str:
         return cell_name(
-            self.strategy, self.dataset, self.scale, self.budget, self.seed,
+            self.strategy, self.dataset, self.scale, self.protocol, self.budget, self.seed,
             options=self.options, limit=self.limit, device=self.device,
         )  # fmt: skip
 
@@ -170,6 +182,7 @@ def cell_name(
     strategy: str,
     dataset: str,
     scale: str,
+    protocol: str,
     budget: str,
     seed: int,
     *,
@@ -181,7 +194,7 @@ def cell_name(
 
     Options are in it as ``key=value``, percent-encoded; in a name that would be too long, as their hash.
     """
-    cell = [strategy, dataset, scale, budget]
+    cell = [strategy, dataset, scale, protocol, budget]
     chosen = [f"{_encoded(key)}={_encoded(value)}" for key, value in sorted((options or {}).items())]
     rest = [f"limit{limit}"] if limit is not None else []
     rest += [device] if device != "cpu" else []

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.errors import UserError
 from benchmark.records.files import write_atomically
+from benchmark.types import ProtocolName
 
 
 class Trial(BaseModel):
@@ -21,6 +22,7 @@ class Trial(BaseModel):
     strategy: str
     dataset: str
     scale: str
+    protocol: ProtocolName = "paper"  # older files know no other
     budget: str
     seed: int
     limit: int | None = None
@@ -63,7 +65,7 @@ def best_rates(trials: Iterable[Trial]) -> dict[str, float]:
     """For each strategy the rate of the best mean over data sets and seeds; the lower one of two equals.
 
     Only rates that were tried wherever another was are compared; one that came to no end anywhere is out. All trials
-    are of one scale, budget and limit.
+    are of one scale, protocol, budget and limit.
     """
     scores: dict[str, dict[float, Scores]] = {}
     for trial in trials:
