@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
-    from benchmark.running.runner import RunConfig, run
+    from benchmark.running.runner import run
+    from benchmark.running.setup import RunConfig
 
 __all__ = [
     "SPLITS",
@@ -60,7 +61,7 @@ _LAZY = {
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
-    "RunConfig": "benchmark.running.runner",
+    "RunConfig": "benchmark.running.setup",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
     "random_pruned": "benchmark.parts.starts",

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -165,43 +164,3 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert target.rpartition("/")[0] in complaint(
         capsys, "generate", "test-pages", target, "--documents", "1", "--plugin", plugin
     )
-
-
-def test_a_failed_cell_is_told_and_exit_1(
-    plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The runner is a stand-in here: what a real failed cell looks like is the runner's own test."""
-    seen: list[dict[str, object]] = []
-    good = types.SimpleNamespace(status="ok")
-    bad = types.SimpleNamespace(
-        status="failed", strategy="test-strategy", dataset="test-pages", seed=3, error="no luck"
-    )
-    runner = types.ModuleType("benchmark.running.runner")
-    report = types.ModuleType("benchmark.report")
-
-    def run(config: dict[str, object]) -> list[types.SimpleNamespace]:
-        seen.append(config)
-        return [good, bad]
-
-    vars(runner).update(RunConfig=dict, run=run)
-    vars(report).update(write_report=lambda folder: None)
-    monkeypatch.setitem(sys.modules, "benchmark.running.runner", runner)
-    monkeypatch.setitem(sys.modules, "benchmark.report", report)
-    names = ["--strategies", "test-strategy", "--datasets", "test-pages"]
-    code = main(["run", *names, "--plugin", plugin, "--output", str(tmp_path), "--seeds", "3", "--set", "a=b"])
-    assert code == 1
-    assert capsys.readouterr().err == "donutbench: test-strategy on test-pages, seed 3, failed: no luck\n"
-    assert seen == [
-        {
-            "strategies": ("test-strategy",),
-            "datasets": ("test-pages",),
-            "scale": "tiny",
-            "budget": "quick",
-            "seeds": (3,),
-            "output": tmp_path,
-            "plugins": (Path(plugin),),
-            "device": "auto",
-            "limit": None,
-            "options": {"a": "b"},
-        }
-    ]

@@ -26,6 +26,7 @@ from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import build_processor, to_json, to_text
+from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import TINY, Scale
 from benchmark.scoring.evaluator import Evaluator, evaluate_checkpoint, predict_images
 from benchmark.scoring.predict import decode
@@ -158,22 +159,26 @@ class TestPredictImages:
         assert "bad.png" in err
 
 
+def scored(evaluator: Evaluator, model: Donut) -> tuple[Metrics, list[Prediction]]:
+    return evaluator.score(model, evaluator.predict(model))
+
+
 @pytest.fixture
-def judge(datasets: dict[str, Dataset], processor: DonutProcessor, pages: EncodedDocuments) -> Evaluator:
+def evaluator(datasets: dict[str, Dataset], processor: DonutProcessor, pages: EncodedDocuments) -> Evaluator:
     train = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
     return Evaluator(datasets["receipts-mini"], processor, pages, train, longest=60)
 
 
 class TestJudge:
     def test_the_blind_score_is_that_of_the_best_fixed_answer(
-        self, judge: Evaluator, datasets: dict[str, Dataset], pages: EncodedDocuments
+        self, evaluator: Evaluator, datasets: dict[str, Dataset], pages: EncodedDocuments
     ) -> None:
         answers = [document.ground_truth for document in datasets["receipts-mini"].open(TINY, "train", 0, 5)]
         scores = [sum(ted_accuracy(answer, truth) for truth in pages.ground_truths) / len(pages) for answer in answers]
         assert len(set(scores)) == len(scores)
-        whole = Evaluator(judge.dataset, judge.processor, pages, answers, TINY.max_tokens)
+        whole = Evaluator(evaluator.dataset, evaluator.processor, pages, answers, TINY.max_tokens)
         assert whole.blind_ted == pytest.approx(max(scores))
-        short = Evaluator(judge.dataset, judge.processor, pages, answers, longest=8)
+        short = Evaluator(evaluator.dataset, evaluator.processor, pages, answers, longest=8)
         assert short.blind_ted < whole.blind_ted < 0.9, "no answer is longer than what a model writes"
 
     def test_who_knows_the_only_answer_needs_not_read(
@@ -181,38 +186,38 @@ class TestJudge:
     ) -> None:
         truth = pages.ground_truths[0]
         same = replace(pages, ground_truths=(truth,) * len(pages))
-        judge = Evaluator(datasets["receipts-mini"], processor, same, [pages.ground_truths[1], truth], longest=60)
-        assert judge.blind_ted == 1.0
+        evaluator = Evaluator(datasets["receipts-mini"], processor, same, [pages.ground_truths[1], truth], longest=60)
+        assert evaluator.blind_ted == 1.0
 
     def test_the_scores_are_those_of_the_predictions(
-        self, judge: Evaluator, model: Donut, pages: EncodedDocuments
+        self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments
     ) -> None:
-        metrics, lines = judge.judge(model)
+        metrics, lines = scored(evaluator, model)
         assert [line.id for line in lines] == list(pages.ids)
         assert [line.ground_truth for line in lines] == list(pages.ground_truths)
         for line in lines:
-            assert line.prediction == to_json(judge.processor, line.text)
+            assert line.prediction == to_json(evaluator.processor, line.text)
             assert line.ted == ted_accuracy(line.prediction, line.ground_truth)
         assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
         f1 = field_f1([line.prediction for line in lines], [line.ground_truth for line in lines])
         assert metrics.f1 == pytest.approx(f1)
         micro = sum(line.tp for line in lines) / sum(line.tp + (line.fp + line.fn) / 2 for line in lines)
         assert metrics.f1 == pytest.approx(micro)
-        assert metrics.ted_cannot_read == judge.blind_ted
+        assert metrics.ted_cannot_read == evaluator.blind_ted
         assert (metrics.cka, metrics.layerwise) == (None, [])
 
     def test_a_perfect_reader_gets_1(
-        self, judge: Evaluator, model: Donut, pages: EncodedDocuments, monkeypatch: pytest.MonkeyPatch
+        self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         texts = [to_text(truth) for truth in pages.ground_truths]
         monkeypatch.setattr("benchmark.scoring.evaluator.decode", lambda *_: texts)
-        metrics, lines = judge.judge(model)
+        metrics, lines = scored(evaluator, model)
         assert (metrics.ted, metrics.f1) == (1.0, 1.0)
         assert sum(line.fn + line.fp for line in lines) == 0
 
-    def test_the_teacher_is_like_itself(self, judge: Evaluator, model: Donut, pages: EncodedDocuments) -> None:
-        judge.compare_with(model)
-        metrics, _ = judge.judge(model)
+    def test_the_teacher_is_like_itself(self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments) -> None:
+        evaluator.compare_with(model)
+        metrics, _ = scored(evaluator, model)
         assert metrics.cka == pytest.approx(1.0)
         assert metrics.cka_debiased == pytest.approx(1.0)
         assert metrics.cka_documents == len(pages)
@@ -220,41 +225,41 @@ class TestJudge:
         assert metrics.layers_student == metrics.layers_teacher
 
     def test_the_floor_is_that_of_these_features_with_the_documents_permuted(
-        self, judge: Evaluator, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
+        self, evaluator: Evaluator, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
     ) -> None:
-        judge.compare_with(model)
+        evaluator.compare_with(model)
         student = build(TINY, TINY.small, len(processor.tokenizer), seed=9)
         ours, teachers = look(student, processor, pages).layers, look(model, processor, pages).layers
         every = [
             global_cka(cka_matrix([layer[list(order)] for layer in ours], teachers), 2, 2, 4)
             for order in permutations(range(len(pages)))
         ]
-        metrics, _ = judge.judge(student)
+        metrics, _ = scored(evaluator, student)
         assert metrics.cka_null_floor == pytest.approx(np.mean(every), abs=1e-4)
 
     def test_features_that_are_not_finite_have_no_cka_and_cost_nothing_else(
-        self, judge: Evaluator, model: Donut
+        self, evaluator: Evaluator, model: Donut
     ) -> None:
-        judge.compare_with(model)
-        whole, _ = judge.judge(model)
+        evaluator.compare_with(model)
+        whole, _ = scored(evaluator, model)
         broken = deepcopy(model)
         with torch.no_grad():  # seen by the last decoder layer alone
             broken.decoder.model.decoder.layers[3].fc2.bias[0] = float("inf")
-        metrics, lines = judge.judge(broken)
+        metrics, lines = scored(evaluator, broken)
         assert (metrics.cka, metrics.cka_debiased, metrics.cka_null_floor) == (None, None, None)
         assert metrics.layerwise[3:] == [*whole.layerwise[3:5], [None] * 6]
         assert metrics.cka_documents == len(lines) == 6
         assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
-        judge.compare_with(broken)
-        by_the_broken, _ = judge.judge(model)
+        evaluator.compare_with(broken)
+        by_the_broken, _ = scored(evaluator, model)
         assert by_the_broken.cka is None
         assert [row[5] for row in by_the_broken.layerwise] == [None] * 6
         assert [row[:5] for row in by_the_broken.layerwise] == [row[:5] for row in whole.layerwise]
 
-    def test_another_model_is_less_like_it(self, judge: Evaluator, model: Donut) -> None:
-        judge.compare_with(model)
-        student = build(TINY, TINY.small, len(judge.processor.tokenizer), seed=9)
-        metrics, _ = judge.judge(student)
+    def test_another_model_is_less_like_it(self, evaluator: Evaluator, model: Donut) -> None:
+        evaluator.compare_with(model)
+        student = build(TINY, TINY.small, len(evaluator.processor.tokenizer), seed=9)
+        metrics, _ = scored(evaluator, student)
         assert metrics.cka is not None
         assert 0 < metrics.cka < 0.999
         assert np.asarray(metrics.layerwise).shape == (4, 6)
@@ -262,9 +267,9 @@ class TestJudge:
     def test_too_few_documents_have_no_cka(
         self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: EncodedDocuments
     ) -> None:
-        judge = Evaluator(datasets["receipts-mini"], processor, pages.head(3), pages.ground_truths[:1], longest=20)
-        judge.compare_with(model)
-        metrics, lines = judge.judge(model)
+        evaluator = Evaluator(datasets["receipts-mini"], processor, pages.head(3), pages.ground_truths[:1], longest=20)
+        evaluator.compare_with(model)
+        metrics, lines = scored(evaluator, model)
         assert len(lines) == 3
         assert (metrics.cka, metrics.cka_debiased, metrics.layerwise) == (None, None, [])
 
@@ -284,7 +289,7 @@ PERFECT: dict[str, tuple[Any, float]] = {
 class TestCeiling:
     """What a reader gets that makes no mistake."""
 
-    def judge(self, *truths: Any, longest: int = TINY.max_tokens) -> Evaluator:
+    def evaluator(self, *truths: Any, longest: int = TINY.max_tokens) -> Evaluator:
         keys = ("company", "total", "Unit Price")
         bills = Dataset("bills", "bills", "extraction", keys, lambda scale, split, seed, count: [])
         processor = build_processor(TINY, [bills])
@@ -296,32 +301,32 @@ class TestCeiling:
     @pytest.mark.parametrize("kind", PERFECT)
     def test_it_is_known_before_anything_is_read(self, kind: str) -> None:
         truth, score = PERFECT[kind]
-        assert self.judge(truth).ceiling == pytest.approx(score, abs=5e-4)
+        assert self.evaluator(truth).ceiling == pytest.approx(score, abs=5e-4)
 
     def test_no_reader_is_better(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A model that writes the very labels gets the ceiling."""
-        judge = self.judge(*(truth for truth, _ in PERFECT.values()))
-        labels = judge.test.labels
+        evaluator = self.evaluator(*(truth for truth, _ in PERFECT.values()))
+        labels = evaluator.test.labels
 
         def learned_by_heart(model: object, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
             return labels[:, : longest - 1].masked_fill(labels[:, : longest - 1] == -100, end)
 
         monkeypatch.setattr("benchmark.scoring.predict._write", learned_by_heart)
-        metrics, _ = judge.judge(build(TINY, TINY.small, len(judge.processor.tokenizer), seed=0))
-        assert metrics.ted == metrics.ted_ceiling == judge.ceiling
+        metrics, _ = scored(evaluator, build(TINY, TINY.small, len(evaluator.processor.tokenizer), seed=0))
+        assert metrics.ted == metrics.ted_ceiling == evaluator.ceiling
         assert (metrics.truncated_documents, metrics.unknown_characters) == (1, 12)
 
     def test_the_terminal_is_told_why(self) -> None:
-        judge = self.judge({"company": "Привет"}, {"company": "a" * 30}, {"company": "Ltd"}, longest=20)
-        assert judge.warning == (
-            f"bills: a perfect reader scores {judge.ceiling:.3f} here: 1 of 3 documents is longer than 20 tokens, "
+        evaluator = self.evaluator({"company": "Привет"}, {"company": "a" * 30}, {"company": "Ltd"}, longest=20)
+        assert evaluator.warning == (
+            f"bills: a perfect reader scores {evaluator.ceiling:.3f} here: 1 of 3 documents is longer than 20 tokens, "
             "6 characters are unknown to the model"
         )
-        assert self.judge({"company": "Ltd"}).warning is None
+        assert self.evaluator({"company": "Ltd"}).warning is None
 
     def test_answers_in_tuples_are_as_good(self) -> None:
-        judge = self.judge({"company": ("Ltd", "Inc")}, {"company": ("Ltd", "Inc")})
-        assert judge.blind_ted == 1.0
+        evaluator = self.evaluator({"company": ("Ltd", "Inc")}, {"company": ("Ltd", "Inc")})
+        assert evaluator.blind_ted == 1.0
 
     @pytest.mark.parametrize("split", ["test", "train"])
     @pytest.mark.parametrize("name", ["synthdog-mini", "receipts-mini", "parcels-mini"])
@@ -329,9 +334,9 @@ class TestCeiling:
         self, name: str, split: Split, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         pages = encode_documents(datasets[name].open(TINY, split, 0, 100), processor, TINY.max_tokens)
-        judge = Evaluator(datasets[name], processor, pages, [], TINY.max_tokens)
-        assert judge.ceiling == 1.0
-        assert judge.warning is None
+        evaluator = Evaluator(datasets[name], processor, pages, [], TINY.max_tokens)
+        assert evaluator.ceiling == 1.0
+        assert evaluator.warning is None
 
 
 class TestEvaluateCheckpoint:

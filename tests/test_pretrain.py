@@ -125,7 +125,7 @@ def test_test_documents_are_never_read(datasets: list[Dataset], short: None, tmp
 
 def test_what_is_as_large_as_the_teacher_is_not_stored(datasets: list[Dataset], short: None, tmp_path: Path) -> None:
     strategies = [entry.item for entry in load_plugins().strategies.values()]
-    dense = [replace(s, upstream=True) if s.name == "dense-finetune" else s for s in strategies]
+    dense = [replace(s, trains_upstream=True) if s.name == "dense-finetune" else s for s in strategies]
     places = QUICK, datasets, dense, tmp_path / "zoo", tmp_path / "work"
     assert pretrain(*places, ["teacher", "upstream/dense-finetune"]) == [tmp_path / "zoo" / "teacher"]
     with pytest.raises(UserError, match="'upstream/prune'"):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
 from benchmark.scales import SCALES, Scale
-from benchmark.types import Dataset
+from benchmark.types import PROTOCOLS, Dataset, ProtocolName
 
 BUDGETS = ("quick", "full")
 DEVICES = ("auto", "cpu", "cuda")
 
 NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
+ProtocolOption = Annotated[str, typer.Option(help=f"The way of the model to the task: {', '.join(PROTOCOLS)}.")]
 BudgetOption = Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")]
 SeedsOption = Annotated[str, typer.Option(help="Whole numbers joined by commas.")]
 ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]
@@ -43,6 +44,11 @@ def find_scale(name: str) -> Scale:
 def find_dataset(name: str, plugins: Sequence[Path] | None) -> Dataset:
     datasets = load_plugins(plugins or ()).datasets
     return datasets[check_known("dataset", name, datasets)].item
+
+
+def find_protocol(name: str) -> ProtocolName:
+    check_known("protocol", name, PROTOCOLS)
+    return cast(ProtocolName, name)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

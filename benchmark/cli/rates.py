@@ -15,13 +15,16 @@ from benchmark.cli.options import (
     DeviceOption,
     NamesOption,
     PluginOption,
+    ProtocolOption,
     ScaleOption,
     SeedsOption,
     SmokeOption,
+    find_protocol,
     parse_seeds,
 )
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.running.protocols import select
 from benchmark.scales import SCALES
 
 
@@ -29,6 +32,7 @@ def rates(
     strategies: NamesOption = "all",
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
+    protocol: ProtocolOption = "paper",
     budget: BudgetOption = "quick",
     seeds: SeedsOption = "0",
     grid: Annotated[
@@ -41,20 +45,22 @@ def rates(
 ) -> None:
     """Train strategies at several learning rates, and print which is best on the validation split."""
     check_known("scale", scale, SCALES)
+    way = find_protocol(protocol)
     check_known("budget", budget, BUDGETS)
     check_known("device", device, DEVICES)
     registry = load_plugins(tuple(plugin or ()))
-    chosen = registry.select("strategy", strategies), registry.select("dataset", datasets)
+    chosen = select(registry, way, SCALES[scale].reading, strategies, datasets)
     values = parse_rates(grid)
     numbers = parse_seeds(seeds)
 
     from benchmark.report import rates_frame
     from benchmark.running.rates import try_rates
-    from benchmark.running.runner import RunConfig
+    from benchmark.running.setup import RunConfig
 
     config = RunConfig(
         *chosen,
         scale=scale,
+        protocol=way,
         budget=budget,
         seeds=numbers,
         output=output,

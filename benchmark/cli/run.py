@@ -15,13 +15,16 @@ from benchmark.cli.options import (
     DeviceOption,
     NamesOption,
     PluginOption,
+    ProtocolOption,
     ScaleOption,
     SeedsOption,
     SmokeOption,
+    find_protocol,
     parse_seeds,
 )
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.running.protocols import select
 from benchmark.scales import SCALES
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def run(
     strategies: NamesOption = "all",
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
+    protocol: ProtocolOption = "paper",
     budget: BudgetOption = "quick",
     seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
@@ -42,28 +46,31 @@ def run(
     device: DeviceOption = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
     limit: SmokeOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
     check_known("scale", scale, SCALES)
+    chosen_protocol = find_protocol(protocol)
     check_known("budget", budget, BUDGETS)
     check_known("executor", executor, EXECUTORS)
     check_known("device", device, DEVICES)
     plugins = tuple(plugin or ())
     registry = load_plugins(plugins)
     # All of this is told before the seconds that torch takes to load.
-    chosen_strategies = registry.select("strategy", strategies)
-    chosen_datasets = registry.select("dataset", datasets)
+    chosen_strategies, chosen_datasets = select(registry, chosen_protocol, SCALES[scale].reading, strategies, datasets)
     chosen_seeds = parse_seeds(seeds)
     options = parse_settings(settings or ())
 
     from benchmark.report import write_report
-    from benchmark.running.runner import RunConfig
+    from benchmark.running.runner import outline
     from benchmark.running.runner import run as run_cells
+    from benchmark.running.setup import RunConfig, set_up
 
     config = RunConfig(
         strategies=chosen_strategies,
         datasets=chosen_datasets,
         scale=scale,
+        protocol=chosen_protocol,
         budget=budget,
         seeds=chosen_seeds,
         output=output,
@@ -72,8 +79,13 @@ def run(
         limit=limit,
         options=options,
     )
+    if dry_run:
+        for line in outline(set_up(config)):
+            typer.echo(line)
+        return 0
     records = run_cells(config)
     write_report(output)
+    _print_leaderboard(records, output)
     typer.echo(f"see {output / 'leaderboard.md'}")
     return _tell_failures(records)
 
@@ -86,6 +98,20 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--set {setting!r} is not key=value")
         options[key] = value
     return options
+
+
+def _print_leaderboard(records: Sequence[Record], output: Path) -> None:
+    """The leaderboards that these records are in, with what other runs have left beside them."""
+    from rich.console import Console
+
+    from benchmark.cli.board import print_leaderboard
+    from benchmark.records.files import read_records
+
+    boards = {(record.dataset, record.protocol) for record in records}
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    print_leaderboard([r for r in read_records(output) if (r.dataset, r.protocol) in boards], console)
 
 
 def _tell_failures(records: Sequence[Record]) -> int:

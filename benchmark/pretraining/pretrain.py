@@ -23,7 +23,7 @@ from benchmark.plugin.manager import check_known
 from benchmark.pretraining.auxiliary import CellReader
 from benchmark.pretraining.loss import PretrainingLoss
 from benchmark.pretraining.upstream import make_upstream
-from benchmark.running.workshop import reads_on
+from benchmark.running.protocols.paper import learns_upstream
 from benchmark.scales import Scale
 from benchmark.scoring.predict import mean_ted
 from benchmark.training.journal import Journal
@@ -56,7 +56,7 @@ class Recipe:
 
 def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
     """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
-    teacher = Recipe("teacher", "synthdog-mini", "teacher", documents=48_000, steps=6_000, batch=8, learning_rate=2e-2)
+    teacher = Recipe("teacher", scale.reading, "teacher", documents=48_000, steps=6_000, batch=8, learning_rate=2e-2)
     none = replace(teacher, name="none", documents=teacher.documents // 22, steps=1_800)
     small = replace(teacher, name="small", architecture="small", steps=3_200)
     downstream = replace(
@@ -92,7 +92,7 @@ def pretrain(
     by_name = {dataset.name: dataset for dataset in datasets}
     tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
     plan = {recipe.name: recipe for recipe in recipes(scale, tasks)}
-    readers = {f"{UPSTREAM}/{strategy.name}": strategy for strategy in strategies if reads_on(strategy)}
+    readers = {f"{UPSTREAM}/{strategy.name}": strategy for strategy in strategies if learns_upstream(strategy)}
     for name in only:
         check_known("checkpoint", name, [*plan, *readers])
     made = []

@@ -15,7 +15,9 @@ import torch
 from benchmark.models.checkpoint import point_to_processor, save_model
 from benchmark.models.packed import packed_bytes
 from benchmark.running.cells import Cell, identity_of
-from benchmark.running.workshop import Workshop
+from benchmark.running.plan import Planner
+from benchmark.running.shared import Shared
+from benchmark.running.stages import make_model, start
 from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import UPSTREAM, Zoo, write_recipe
 
@@ -26,12 +28,13 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     Models of more than half of the teacher's size are left out, and False is returned: each would add as much to the
     package as a teacher.
     """
-    dataset = datasets[zoo.upstream]
-    workshop = Workshop(zoo, dataset, zoo.scale, work, torch.device("cpu"), jobs=os.cpu_count() or 1)
-    cell = Cell(strategy, dataset, zoo.scale, "full", seed=0)
-    if packed_bytes(workshop.begin(cell).model) > packed_bytes(zoo.load("teacher")) / 2:
+    reading = datasets[zoo.scale.reading]
+    cell = Cell(strategy.under("paper"), reading, zoo.scale, "paper", "full", seed=0)
+    shared = Shared(zoo, zoo.scale, work, torch.device("cpu"), workers=os.cpu_count() or 1)
+    (job,) = Planner(zoo, reading).plan([cell])
+    if packed_bytes(start(cell, shared.references(job)).model) > packed_bytes(zoo.load("teacher")) / 2:
         return False
-    trained = workshop.trained(cell)
+    trained = make_model(job, shared)
     training = trained.training
     folder = zoo.folder / UPSTREAM / strategy.name
     save_model(trained.model, folder, half=True, packed=True)
@@ -39,7 +42,7 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     facts = {
         "strategy": strategy.name,
         "parts": identity_of(strategy),
-        "dataset": dataset.name,
+        "dataset": reading.name,
         "start_hash": training.start_hash,
         "start_documents": training.start_documents,
         "steps": training.steps,

@@ -16,10 +16,10 @@ from benchmark.plugin.identity import identity
 from benchmark.plugin.manager import check_known
 from benchmark.records.record import cell_name
 from benchmark.scales import Scale
-from benchmark.types import Dataset, Json, Strategy
+from benchmark.types import Dataset, Json, ProtocolName, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-PROTOCOL = 4
+CODE = 5
 """Raise when training or scoring changes, so that finished cells are run again."""
 
 Options = tuple[tuple[str, str], ...]
@@ -28,11 +28,15 @@ Options = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Strategy x data set x scale x budget x seed, with the options of the strategy and what cuts the data."""
+    """Strategy x data set x scale x protocol x budget x seed, with the strategy's options and what cuts the data.
+
+    `strategy` has the rate of the protocol.
+    """
 
     strategy: Strategy
     dataset: Dataset
     scale: Scale
+    protocol: ProtocolName
     budget: str
     seed: int
     options: Options = ()
@@ -45,6 +49,7 @@ class Cell:
             self.strategy.name,
             self.dataset.name,
             self.scale.name,
+            self.protocol,
             self.budget,
             self.seed,
             options=dict(self.options),
@@ -68,10 +73,11 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
     strategy, dataset = cell.strategy, cell.dataset
     budget = cell.scale.budget(cell.budget)
     facts = {
-        "protocol": PROTOCOL,
+        "code": CODE,
+        "protocol": cell.protocol,
         "versions": [version("torch"), version("transformers")],
         "device": cell.device,
-        "strategy": [strategy.name, strategy.upstream, strategy.rate, identity_of(strategy)],
+        "strategy": [strategy.name, strategy.trains_upstream, strategy.rate, identity_of(strategy)],
         "dataset": [dataset.name, dataset.task, list(dataset.keys), dataset.version],
         "open": identity(dataset.open, f"data set {dataset.name!r}: open"),
         "plugins": plugins,

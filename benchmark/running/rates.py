@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmark.errors import UserError
 from benchmark.records.trials import Trial, read_trials, write_trials
 from benchmark.running.cells import Cell, with_options
-from benchmark.running.runner import Job, RunConfig, prepare
+from benchmark.running.plan import Job
+from benchmark.running.recording import error_line
+from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.stages import make_model
 
 
 def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
@@ -18,18 +21,34 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     same strategies that something has changed since are dropped. The test split is never opened. Raises `UserError` if
     no strategy trains or no data set is a task, or one of them cannot be used.
     """
-    job = prepare(config)
-    tasks = [cell for cell in job.cells if cell.strategy.objective and cell.dataset.task == "extraction"]
-    if not tasks:
+
+    def at_rates(cells: list[Cell]) -> list[Cell]:
+        return [at_rate(cell, rate) for rate in rates for cell in _tasks(cells)]
+
+    setup = set_up(config, vary=at_rates)
+    tried = [job for job in setup.jobs if job.scored]
+    if not tried:
         raise UserError("no rate to choose: none of these strategies trains on a task")
-    cells = [at_rate(cell, rate) for rate in rates for cell in tasks]
-    kept = {_place(trial): trial for trial in read_trials(config.output) if not _stale(trial, tasks, job)}
-    trials = []
-    for number, cell in enumerate(cells, start=1):
-        trials.append(_try(cell, job, f"{number}/{len(cells)}"))
+    kept = {_place(trial): trial for trial in read_trials(config.output) if not _stale(trial, tried, setup)}
+    trials: list[Trial] = []
+    for job in setup.jobs:
+        if not job.scored:
+            _trained(job, setup)
+            continue
+        trials.append(_try(job, setup, f"{len(trials) + 1}/{len(tried)}"))
         kept[_place(trials[-1])] = trials[-1]
         write_trials(config.output, [kept[place] for place in sorted(kept)])
     return trials
+
+
+def _tasks(cells: Iterable[Cell]) -> list[Cell]:
+    return [cell for cell in cells if cell.strategy.objective and cell.dataset.name != cell.scale.reading]
+
+
+def _stale(trial: Trial, tried: Iterable[Job], setup: Run) -> bool:
+    """Whether one of the strategies that are tried now would give another trial today."""
+    cells = [at_rate(job.cell, trial.rate) for job in tried if job.cell.strategy.name == trial.strategy]
+    return any(_place_of(cell) == _place(trial) and setup.planner.key(cell) != trial.key for cell in cells)
 
 
 def at_rate(cell: Cell, rate: float) -> Cell:
@@ -37,48 +56,50 @@ def at_rate(cell: Cell, rate: float) -> Cell:
     return replace(cell, strategy=strategy, options=options)
 
 
-def _stale(trial: Trial, tasks: Sequence[Cell], job: Job) -> bool:
-    """Whether one of these cells would give another trial today."""
-    place = _place(trial)
-    cells = (at_rate(cell, trial.rate) for cell in tasks if cell.strategy.name == trial.strategy)
-    return any(_place_of(cell) == place and job.workshop.key(cell) != trial.key for cell in cells)
+Place = tuple[str, str, str, int, str, str, int, float]
 
 
-def _place(trial: Trial) -> tuple[str, str, int, str, str, int, float]:
-    return trial.scale, trial.budget, trial.limit or 0, trial.strategy, trial.dataset, trial.seed, trial.rate
+def _place(trial: Trial) -> Place:
+    setting = trial.scale, trial.protocol, trial.budget, trial.limit or 0
+    return *setting, trial.strategy, trial.dataset, trial.seed, trial.rate
 
 
-def _place_of(cell: Cell) -> tuple[str, str, int, str, str, int, float]:
+def _place_of(cell: Cell) -> Place:
     strategy = cell.strategy
-    return cell.scale.name, cell.budget, cell.limit or 0, strategy.name, cell.dataset.name, cell.seed, strategy.rate
+    setting = cell.scale.name, cell.protocol, cell.budget, cell.limit or 0
+    return *setting, strategy.name, cell.dataset.name, cell.seed, strategy.rate
 
 
-def _try(cell: Cell, job: Job, place: str) -> Trial:
-    budget = cell.scale.budget(cell.budget)
-    ted: float | None = None
+def _trained(job: Job, setup: Run) -> tuple[int, float | None, str]:
+    """The last step of a training, what validation said of it, and that in words."""
     try:
-        training = job.workshop.trained(cell).training
-        ted, steps = training.curve[-1][1], training.curve[-1][0]
-        said = f"validation N-TED {ted:.3f}"
+        training = make_model(job, setup.shared).training
     except FloatingPointError as error:  # too fast a rate ends in NaN: that is an answer
-        steps, said = 0, f"failed: {error}"
+        return 0, None, f"failed: {error}"
     except (KeyboardInterrupt, UserError, OSError):
         raise
     except BaseException as error:  # a plugin may raise anything; what was tried before it is kept
-        raise UserError(f"{cell.title}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    title = f"[{place}] {cell.strategy.name} at {cell.strategy.rate:g} on {cell.dataset.name}, seed {cell.seed}: {said}"
-    job.console.print(title, markup=False, highlight=False, soft_wrap=True)
+        raise UserError(f"{job.cell.title}: {error_line(error)}") from error
+    steps, ted = training.curve[-1] if training.curve else (0, 0.0)
+    return steps, ted, f"validation N-TED {ted:.3f}"
+
+
+def _try(job: Job, setup: Run, position: str) -> Trial:
+    cell, rate = job.cell, job.cell.strategy.rate
+    steps, ted, said = _trained(job, setup)
+    setup.say(f"[{position}] {cell.strategy.name} at {rate:g} on {cell.dataset.name}, seed {cell.seed}: {said}")
     return Trial(
         strategy=cell.strategy.name,
         dataset=cell.dataset.name,
         scale=cell.scale.name,
+        protocol=cell.protocol,
         budget=cell.budget,
         seed=cell.seed,
-        rate=cell.strategy.rate,
-        learning_rate=cell.strategy.rate * budget.learning_rate,
+        rate=rate,
+        learning_rate=rate * cell.scale.budget(cell.budget).learning_rate,
         steps=steps,
         limit=cell.limit,
         validation_documents=min(cell.scale.validation_documents, cell.limit or cell.scale.validation_documents),
         validation_ted=ted,
-        key=job.workshop.key(cell),
+        key=job.key,
     )

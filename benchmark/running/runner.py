@@ -1,187 +1,144 @@
-"""Runs cells: start -> train -> checkpoint -> predict -> score and measure -> record."""
+"""Runs the jobs of a plan: references -> start -> train -> checkpoint -> predict -> score -> record, then measures."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-from rich.console import Console
-
-from benchmark.devices import environment, find_device
 from benchmark.errors import OutputError
-from benchmark.plugin.manager import Registry, load_plugins
-from benchmark.records.files import predictions_path, read_record, record_path, write_predictions, write_record
+from benchmark.models.checkpoint import fingerprint
+from benchmark.records.files import (
+    migrate_records,
+    predictions_path,
+    read_record,
+    record_path,
+    write_predictions,
+    write_record,
+)
 from benchmark.records.record import Record
-from benchmark.running.cells import Cell, describe, with_options
-from benchmark.running.workshop import Made, Workshop
-from benchmark.scales import SCALES
-from benchmark.zoo.store import open_zoo
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """One run, as the command line gives it."""
-
-    strategies: tuple[str, ...]
-    datasets: tuple[str, ...]
-    scale: str = "tiny"
-    budget: str = "quick"
-    seeds: tuple[int, ...] = (0,)
-    output: Path = Path("reports/local")
-    plugins: tuple[Path, ...] = ()
-    device: str = "auto"
-    limit: int | None = None
-    options: dict[str, str] = field(default_factory=dict)
+from benchmark.running.costs import measure_records
+from benchmark.running.plan import Job, needed
+from benchmark.running.recording import error_line, failed_record, finished_record
+from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.shared import Shared
+from benchmark.running.stages import make_model
+from benchmark.running.trained import Trained
 
 
 def run(config: RunConfig) -> list[Record]:
     """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on."""
-    job = prepare(config)
-    for cell in job.cells:  # a part without an identity is told before anything runs
-        job.workshop.key(cell)
-    records = []
-    for number, cell in enumerate(job.cells, start=1):
-        records.append(_run_cell(cell, job, config, f"{number}/{len(job.cells)}"))
-    return records
+    setup = set_up(config)
+    migrate_records(config.output)
+    records = finished(setup)
+    failures = _refused(setup, records)
+    jobs, needs = _jobs_of(setup, {**records, **failures})
+    for number, job in enumerate(jobs, start=1):
+        position = f"[{number}/{len(jobs)}] {job.cell.title}"
+        if job.name in records:
+            setup.say(f"{position}: already finished")
+        if job.name not in records and job.scored:
+            records[job.name] = _run_cell(job, setup, failures, position)
+        elif job.name in needs:
+            _make_for_others(job, setup, failures, position)
+    measured = measure_records(setup.jobs, records, setup.shared)
+    return [measured[job.name] for job in setup.jobs if job.scored]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The cells of a run, what makes them, and where their strategies and data sets come from."""
-
-    cells: list[Cell]
-    workshop: Workshop
-    registry: Registry
-    console: Console
-
-
-def prepare(config: RunConfig) -> Job:
-    """The cells of a run, reading before tasks. Raises `UserError` for an option or a device that does not exist."""
-    registry = load_plugins(config.plugins)
-    scale = SCALES[config.scale]
-    device = find_device(config.device)
-    strategies = with_options((registry.strategies[name].item for name in config.strategies), config.options)
-    datasets = [registry.datasets[name].item for name in config.datasets]
-    zoo = open_zoo(scale)
-    # Read now: what is edited while a run goes on belongs to the next one.
-    contents = {
-        **{("strategy", name): registry.strategies[name].content for name in config.strategies},
-        **{("dataset", name): registry.datasets[name].content for name in (*config.datasets, zoo.upstream)},
-    }
-    workshop = Workshop(
-        zoo=zoo,
-        upstream=registry.datasets[zoo.upstream].item,
-        scale=scale,
-        output=config.output,
-        device=device,
-        contents=contents,
-    )
-    cells = [
-        Cell(strategy, dataset, scale, config.budget, seed, options, config.limit, device.type)
-        for seed in config.seeds
-        for strategy, options in strategies
-        for dataset in sorted(datasets, key=lambda d: d.task != "reading")
-    ]
-    return Job(cells, workshop, registry, Console(stderr=True))
+def _refused(setup: Run, records: Mapping[str, Record]) -> dict[str, BaseException]:
+    """The cells whose test documents cannot be scored, with the reason: nothing is trained for them."""
+    refused: dict[str, BaseException] = {}
+    for job in setup.jobs:
+        if job.scored and job.name not in records:
+            try:
+                setup.shared.test(job)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may raise anything
+                refused[job.name] = error
+    return refused
 
 
-def _run_cell(cell: Cell, job: Job, config: RunConfig, place: str) -> Record:
-    workshop, console = job.workshop, job.console
-    key = workshop.key(cell)
-    finished = _finished(config.output, cell, key)
-    if finished is not None:
-        console.print(f"[{place}] {cell.title}: already finished", markup=False, highlight=False, soft_wrap=True)
-        return finished
-    began = time.perf_counter()
-    try:
-        made = workshop.make(cell)
-        record = _record(cell, key, job, made, time.perf_counter() - began)
-        write_predictions(predictions_path(config.output, cell.name), made.predictions)
-    except (KeyboardInterrupt, OutputError):
-        raise
-    except BaseException as error:  # a plugin may raise anything, even SystemExit: it costs its own cell only
-        record = _failure(cell, key, job, error, time.perf_counter() - began)
-    write_record(config.output, record)
-    score = f"N-TED {record.metrics.ted:.3f}" if record.metrics else f"failed: {record.error}"
-    console.print(
-        f"[{place}] {cell.title}: {score}, {record.seconds_total:.0f} s", markup=False, highlight=False, soft_wrap=True
-    )
-    return record
+def outline(setup: Run) -> list[str]:
+    """A line a job: what would be done, and what it needs; what is finished says so."""
+    records = finished(setup)
+    lines = []
+    for number, job in enumerate(_jobs_of(setup, records)[0], start=1):
+        state = "already finished" if job.name in records else "to do"
+        needs = " and ".join(need.cell.title for need in job.needs)
+        for_others = "" if job.scored else " for other cells"
+        lines.append(f"{number}. {job.cell.title}{for_others}: {state}{needs and f', needs {needs}'}")
+    return lines
 
 
-def _finished(output: Path, cell: Cell, key: str) -> Record | None:
-    path = record_path(output, cell.name)
+def _jobs_of(setup: Run, settled: Iterable[str]) -> tuple[list[Job], set[str]]:
+    """The cells of a run and what those that are not settled need, in order; and the names of what is needed."""
+    known = set(settled)
+    needs = needed(job for job in setup.jobs if job.scored and job.name not in known)
+    return [job for job in setup.jobs if job.scored or job.name in needs], needs
+
+
+def finished(setup: Run) -> dict[str, Record]:
+    """The records that stand already, by cell."""
+    found = ((job.name, _finished(job, setup.shared)) for job in setup.jobs if job.scored)
+    return {name: record for name, record in found if record is not None}
+
+
+def _finished(job: Job, shared: Shared) -> Record | None:
+    path = record_path(shared.output, job.name)
     if not path.is_file():
         return None
     record = read_record(path)
-    return record if record.status == "ok" and record.key == key else None
+    if record.status != "ok" or record.key != job.key:
+        return None
+    # Its costs are measured from its checkpoint.
+    return record if record.efficiency or shared.checkpoint(job).is_dir() else None
 
 
-def _common(cell: Cell, key: str, job: Job) -> dict[str, object]:
-    strategy, dataset = cell.strategy, cell.dataset
-    return {
-        "strategy": strategy.name,
-        "paper_name": strategy.paper_name,
-        "reference": strategy.reference,
-        "dataset": dataset.name,
-        "stands_for": dataset.stands_for,
-        "task": dataset.task,
-        "scale": cell.scale.name,
-        "seed": cell.seed,
-        "budget": cell.budget,
-        "options": dict(cell.options),
-        "limit": cell.limit,
-        "device": cell.device,
-        "package": f"donutbench {version('donutbench')}",
-        "source": job.registry.strategies[strategy.name].source,
-        "dataset_source": job.registry.datasets[dataset.name].source,
-        "start": describe(strategy.start),
-        "objective": describe(strategy.objective) if strategy.objective else None,
-        "constraint": describe(strategy.constraint) if strategy.constraint else None,
-        # Upstream all learn at the budget's own.
-        "rate": strategy.rate if strategy.objective and dataset.name != job.workshop.upstream.name else None,
-        "environment": environment(job.workshop.device),
-        "key": key,
-    }
+def _run_cell(job: Job, setup: Run, failures: dict[str, BaseException], position: str) -> Record:
+    began = time.perf_counter()
+    shared = setup.shared
+    trained: Trained | None = None
+    try:
+        _check_needs(job, failures)
+        trained = make_model(job, shared)
+        evaluator = shared.evaluator(job)
+        texts = evaluator.predict(trained.model)
+        metrics, predictions = evaluator.score(trained.model, texts)
+        record = finished_record(
+            job, setup.registry, shared.device, fingerprint(trained.model), trained.training, metrics, predictions,
+            time.perf_counter() - began,
+        )  # fmt: skip
+        write_predictions(predictions_path(shared.output, job.name), predictions)
+    except (KeyboardInterrupt, OutputError):
+        raise
+    except BaseException as error:  # a plugin may raise anything, even SystemExit: it costs its own cell only
+        if trained is None:  # who begins with its model can go on without its score
+            failures[job.name] = error
+        record = failed_record(job, setup.registry, shared.device, error, time.perf_counter() - began)
+    write_record(shared.output, record)
+    score = f"N-TED {record.metrics.ted:.3f}" if record.metrics else f"failed: {record.error}"
+    setup.say(f"{position}: {score}, {record.seconds_total:.0f} s")
+    return record
 
 
-def _record(cell: Cell, key: str, job: Job, made: Made, seconds: float) -> Record:
-    training = made.training
-    return Record.model_validate(
-        {
-            **_common(cell, key, job),
-            "status": "ok",
-            "start_hash": training.start_hash,
-            "model_hash": made.model_hash,
-            "optimizer": training.optimizer,
-            "learning_rate": training.learning_rate,
-            "start_documents": training.start_documents,
-            "steps": training.steps,
-            "documents": training.documents,
-            "test_documents": len(made.predictions),
-            "seconds_train": training.seconds,
-            "seconds_total": seconds,
-            "metrics": made.metrics,
-            "efficiency": made.efficiency,
-            "curve": training.curve,
-            "upstream_curve": training.upstream_curve,
-        }
-    )
+def _make_for_others(job: Job, setup: Run, failures: dict[str, BaseException], position: str) -> None:
+    """The checkpoint of a job that other cells of the run begin with or learn from."""
+    began = time.perf_counter()
+    try:
+        _check_needs(job, failures)
+        make_model(job, setup.shared)
+    except (KeyboardInterrupt, OutputError):
+        raise
+    except BaseException as error:  # as in a cell
+        failures[job.name] = error
+        setup.say(f"{position}: failed: {error_line(error)}")
+    else:
+        if not job.scored:
+            setup.say(f"{position}: made for other cells, {time.perf_counter() - began:.0f} s")
 
 
-def _failure(cell: Cell, key: str, job: Job, error: BaseException, seconds: float) -> Record:
-    message = " ".join(str(error).split()) or "no message"
-    return Record.model_validate(
-        {
-            **_common(cell, key, job),
-            "status": "failed",
-            "error": f"{type(error).__name__}: {message}",
-            "steps": 0,
-            "documents": 0,
-            "test_documents": 0,
-            "seconds_train": 0.0,
-            "seconds_total": seconds,
-        }
-    )
+def _check_needs(job: Job, failures: Mapping[str, BaseException]) -> None:
+    """Raise what this job, or one that it needs, has failed with."""
+    for need in (job, *job.needs):
+        if need.name in failures:
+            raise failures[need.name]

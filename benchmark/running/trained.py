@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from transformers import DonutProcessor
@@ -44,9 +44,6 @@ class Trained:
     model: Donut
     training: Training
 
-    def taking(self, seconds: float) -> Trained:
-        return Trained(self.model, replace(self.training, seconds=seconds))
-
 
 def keep(trained: Trained, processor: DonutProcessor, folder: Path, key: str) -> None:
     """Save, and make sure that what was saved is what was trained, zero for zero. Raises `RuntimeError` otherwise."""
@@ -75,6 +72,12 @@ def reopen(folder: Path, key: str) -> Trained | None:
         return Trained(load_model(folder), Training(**facts))
     except UserError:
         return None
+
+
+def documents_behind(folder: Path) -> int:
+    """The documents that a kept model has been trained on, those of what it began with included."""
+    facts = json.loads((folder / _TRAINING).read_text())
+    return int(facts["start_documents"]) + int(facts["documents"])
 
 
 def _zeros(model: Donut) -> int:

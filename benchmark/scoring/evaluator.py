@@ -55,8 +55,12 @@ class Evaluator:
         self._teacher = self._represent(teacher)
         self._teacher_grams = {debiased: _grams(self._teacher, debiased) for debiased in (False, True)}
 
-    def judge(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
-        texts = decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
+    def predict(self, model: Donut) -> list[str]:
+        """What the model writes for each test document."""
+        return decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
+
+    def score(self, model: Donut, texts: Sequence[str]) -> tuple[Metrics, list[Prediction]]:
+        """The scores of what a model has written (`predict`), and how like the teacher it is."""
         predictions = [
             predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.ground_truths, strict=True)
         ]
@@ -157,10 +161,10 @@ def evaluate_checkpoint(
     documents = dataset.open(scale, "test", 0, limit)
     test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
     _prompt(loaded.processor, dataset.name)
-    judge = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
-    if judge.warning:
-        print(judge.warning, file=sys.stderr)
-    metrics, _ = judge.judge(model)
+    evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
+    if evaluator.warning:
+        print(evaluator.warning, file=sys.stderr)
+    metrics, _ = evaluator.score(model, evaluator.predict(model))
     told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters")
     return {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
 

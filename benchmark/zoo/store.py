@@ -37,15 +37,6 @@ class Zoo:
     folder: Path
     scale: Scale
 
-    @property
-    def upstream(self) -> str:
-        """The data set on which the upstream models learnt to read."""
-        recipe = _read_recipe(self.folder / "teacher")
-        try:
-            return str(recipe["recipe"]["dataset"])
-        except KeyError as error:
-            raise UserError(f"{self.folder / 'teacher' / RECIPE} does not say on which data set it reads") from error
-
     def fingerprint(self, strategy: str, dataset: str) -> str:
         """A hash of what a strategy can begin with on a data set: references, its task teacher, its upstream model.
 
@@ -67,7 +58,7 @@ class Zoo:
 
     def task_teacher(self, dataset: str) -> Path | None:
         """Where the teacher of a data set lies, None if the zoo has none."""
-        place = self.folder / "teacher" if dataset == self.upstream else self.folder / dataset / "teacher"
+        place = self.folder / "teacher" if dataset == self.scale.reading else self.folder / dataset / "teacher"
         return place if place.is_dir() else None
 
     def documents(self, folder: Path) -> int:

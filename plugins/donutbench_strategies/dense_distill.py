@@ -12,5 +12,6 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         summary="control: the dense teacher, distilled on the task for as many steps",
         start=reference("teacher"),
         objective=FeatureDistillation(temperature=2.0),
-        upstream=False,
+        trains_upstream=False,
+        task_rate=0.125,
     )

@@ -12,6 +12,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         summary="control: the dense teacher, trained on the task for as many steps",
         start=reference("teacher"),
         objective=CrossEntropy(),
-        upstream=False,
+        trains_upstream=False,
         rate=0.5,
+        task_rate=0.125,
     )

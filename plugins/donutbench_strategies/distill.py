@@ -13,6 +13,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         start=reference("small"),
         objective=FeatureDistillation(temperature=2.0),
         rate=0.5,
+        task_rate=1.0,
         paper="DONUT-hole, section 2.2",
         paper_name="DONUT-small-distilled",
     )

@@ -13,7 +13,7 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         start=reference("none"),
         objective=CrossEntropy(),
         rate=0.5,
-        upstream=False,
+        trains_upstream=False,
         paper="DONUT-hole, section 2.1",
         paper_name="DONUT-base-0.5M",
     )

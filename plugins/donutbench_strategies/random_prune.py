@@ -13,4 +13,5 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         start=random_pruned(target="paper-table"),
         objective=FeatureDistillation(temperature=2.0),
         constraint=FixedMask(),
+        task_rate=2.0,
     )

@@ -13,7 +13,8 @@ from transformers import TrainerCallback
 
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments
-from benchmark.running.runner import RunConfig, run
+from benchmark.running.runner import run
+from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
 from benchmark.training.trainer import Batch, Documents, Plan, train
 

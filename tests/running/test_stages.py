@@ -18,14 +18,14 @@ from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint, load_checkpoint, load_model
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.plugin.manager import load_plugins
-from benchmark.records.record import Efficiency
 from benchmark.running.cells import Cell
-from benchmark.running.workshop import Workshop
+from benchmark.running.stages import make_model
 from benchmark.scales import TINY, Scale
 from benchmark.training.compress import TrainingData
 from benchmark.training.journal import Curve
 from benchmark.types import Dataset, Document, References, Split
 from benchmark.zoo.store import DatasetReferences, Zoo, open_zoo
+from tests.running.bench import Bench
 
 SMALL = replace(
     TINY,
@@ -89,13 +89,13 @@ class Remembering:
 def notes(monkeypatch: pytest.MonkeyPatch) -> Notes:
     notes = Notes()
     Watched.opened.clear()
-    monkeypatch.setattr("benchmark.running.workshop.train_strategy", notes.train)
+    monkeypatch.setattr("benchmark.running.stages.train_strategy", notes.train)
     return notes
 
 
 @pytest.fixture
-def workshop(datasets: dict[str, Dataset], notes: Notes, tmp_path: Path) -> Workshop:
-    return Workshop(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path, torch.device("cpu"))
+def bench(datasets: dict[str, Dataset], notes: Notes, tmp_path: Path) -> Bench:
+    return Bench(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path)
 
 
 @pytest.fixture
@@ -132,139 +132,126 @@ DENSE = Strategy("dense", "the teacher, trained on", reference("teacher"), Cross
 
 class TestTraining:
     def test_it_reads_training_pages_of_its_seed_and_validation_of_seed_0(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
-        workshop.trained(Cell(built_in("prune-finetune"), receipts, SMALL, "quick", seed=3))
+        bench.trained(Cell(built_in("prune-finetune"), receipts, SMALL, "paper", "quick", seed=3))
         ((_, course, _, seed),) = notes.courses
         assert seed == 3
         assert [name.rsplit("-", 1)[0] for name in course.pages.ids] == ["train-3"] * 24
         assert [name.rsplit("-", 1)[0] for name in course.validation.ids] == ["validation-0"] * 5
-        task_teacher = load_model(workshop.zoo.folder / "receipts-mini" / "teacher")
+        task_teacher = load_model(bench.zoo.folder / "receipts-mini" / "teacher")
         assert fingerprint(course.teacher) == fingerprint(task_teacher)
         splits = {split for split, *_ in Watched.opened}
         assert splits == {"train", "validation"}, "test is read for scores alone"
 
     def test_the_rate_multiplies_on_the_task_and_not_upstream(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
         slow = replace(DENSE, rate=0.25)
-        trained = workshop.trained(Cell(slow, receipts, SMALL, "quick", seed=0))
+        trained = bench.trained(Cell(slow, receipts, SMALL, "paper", "quick", seed=0))
         (upstream, task) = notes.courses
         assert (upstream[1].dataset.name, task[1].dataset.name) == ("synthdog-mini", "receipts-mini")
         assert (upstream[2], task[2]) == (TINY.quick.learning_rate, TINY.quick.learning_rate / 4)
         assert trained.training.learning_rate == task[2]
         assert trained.training.optimizer == "Muon (weight decay 0.1) and Adam"
 
-    def test_another_rate_does_not_read_again(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
+    def test_another_rate_does_not_read_again(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
         for rate in (0.25, 0.5):
-            cell = Cell(replace(DENSE, rate=rate), receipts, SMALL, "quick", 0, (("rate", str(rate)),))
-            workshop.trained(cell)
-        workshop.trained(Cell(DENSE, workshop.upstream, SMALL, "quick", seed=0))
+            cell = Cell(replace(DENSE, rate=rate), receipts, SMALL, "paper", "quick", 0, (("rate", str(rate)),))
+            bench.trained(cell)
+        bench.trained(Cell(DENSE, bench.reading, SMALL, "paper", "quick", seed=0))
         assert [course.dataset.name for _, course, _, _ in notes.courses].count("synthdog-mini") == 1
 
-    def test_all_that_was_read_is_counted(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
-        training = workshop.trained(Cell(DENSE, receipts, SMALL, "quick", seed=0)).training
+    def test_all_that_was_read_is_counted(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
+        training = bench.trained(Cell(DENSE, receipts, SMALL, "paper", "quick", seed=0)).training
         assert (training.steps, training.documents) == (5 + 3, 40 + 24)
         curves = [[tuple(point) for point in curve] for curve in (training.curve, training.upstream_curve)]
         assert curves == [[(3, 0.5)], [(5, 0.5)]]
         assert training.start_documents == 48_000
-        known = workshop.trained(Cell(built_in("small"), receipts, SMALL, "quick", seed=0)).training
+        known = bench.trained(Cell(built_in("small"), receipts, SMALL, "paper", "quick", seed=0)).training
         assert (known.steps, known.documents, known.start_documents) == (3_003, 24_024, 25_600)
 
     def test_the_controls_of_the_dense_teacher_begin_with_the_tasks_own(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
         for name in ("dense-finetune", "dense-distill"):
-            training = workshop.trained(Cell(built_in(name), receipts, SMALL, "quick", seed=0)).training
+            training = bench.trained(Cell(built_in(name), receipts, SMALL, "paper", "quick", seed=0)).training
             assert (training.documents, training.start_documents, training.upstream_curve) == (24, 48_000, [])
-        none = workshop.trained(Cell(built_in("none"), receipts, SMALL, "quick", seed=0)).training
+        none = bench.trained(Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed=0)).training
         assert none.start_documents == 14_400
 
     def test_a_small_split_is_seen_again_until_the_budget_is_spent(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
         few = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 10))
-        training = workshop.trained(Cell(built_in("none"), few, SMALL, "quick", seed=0)).training
+        training = bench.trained(Cell(built_in("none"), few, SMALL, "paper", "quick", seed=0)).training
         assert (training.steps, training.documents) == (3, 24)
         ((_, course, _, _),) = notes.courses
         assert (len(course.pages), course.batch, course.steps) == (10, 8, 3)
 
     def test_what_training_labels_lose_is_told_once(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes, capsys: pytest.CaptureFixture[str]
+        self, bench: Bench, receipts: Dataset, notes: Notes, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def strange(scale: Scale, split: Split, seed: int, count: int | None) -> list[Document]:
             documents = receipts.open(scale, split, seed, 8)
             return [replace(document, ground_truth={"total": "\u0439"}, glyphs=()) for document in documents]
 
         for seed in (0, 1):
-            workshop.trained(Cell(built_in("none"), replace(receipts, open=strange), SMALL, "quick", seed))
+            bench.trained(Cell(built_in("none"), replace(receipts, open=strange), SMALL, "paper", "quick", seed))
         assert capsys.readouterr().err.count("receipts-mini: in training 8 characters are unknown to the model") == 1
 
-    def test_a_limit_cuts_every_split(self, workshop: Workshop, receipts: Dataset, notes: Notes) -> None:
-        cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0, limit=3)
-        training = workshop.trained(cell).training
+    def test_a_limit_cuts_every_split(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
+        cell = Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed=0, limit=3)
+        training = bench.trained(cell).training
         ((_, course, _, _),) = notes.courses
         assert (len(course.pages), len(course.validation), training.steps) == (3, 3, 1)
-        assert len(workshop.judge(cell).test) == 3
+        assert len(bench.evaluator(cell).test) == 3
 
     def test_a_data_set_that_gives_more_than_was_asked_for_is_cut(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
         more = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 40))
-        cell = Cell(built_in("none"), more, SMALL, "quick", seed=0)
-        workshop.trained(cell)
+        cell = Cell(built_in("none"), more, SMALL, "paper", "quick", seed=0)
+        bench.trained(cell)
         ((_, course, _, _),) = notes.courses
-        assert (len(course.pages), len(course.validation), len(workshop.judge(cell).test)) == (24, 5, 4)
+        assert (len(course.pages), len(course.validation), len(bench.evaluator(cell).test)) == (24, 5, 4)
 
-    def test_what_a_part_remembers_of_a_cell_is_forgotten(self, workshop: Workshop, receipts: Dataset) -> None:
-        counting = replace(DENSE, start=Counting(), upstream=False)
-        seen = [workshop.begin(Cell(counting, receipts, SMALL, "quick", seed)).training.start_hash for seed in (0, 1)]
+    def test_what_a_part_remembers_of_a_cell_is_forgotten(self, bench: Bench, receipts: Dataset) -> None:
+        counting = replace(DENSE, start=Counting(), trains_upstream=False)
+        seen = [
+            bench.begin(Cell(counting, receipts, SMALL, "paper", "quick", seed)).training.start_hash for seed in (0, 1)
+        ]
         assert seen[0] == seen[1]
 
     def test_scores_are_those_of_test_pages_and_of_the_tasks_teacher(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
-        judge = workshop.judge(Cell(built_in("none"), receipts, SMALL, "quick", seed=3))
-        assert [name.rsplit("-", 1)[0] for name in judge.test.ids] == ["test-0"] * 4
-        teacher = load_model(workshop.zoo.folder / "receipts-mini" / "teacher")
-        assert judge.judge(teacher)[0].cka == pytest.approx(1.0)
+        evaluator = bench.evaluator(Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed=3))
+        assert [name.rsplit("-", 1)[0] for name in evaluator.test.ids] == ["test-0"] * 4
+        teacher = load_model(bench.zoo.folder / "receipts-mini" / "teacher")
+        assert evaluator.score(teacher, evaluator.predict(teacher))[0].cka == pytest.approx(1.0)
         assert ("train", 0, 50) in Watched.opened, "the blind reader knows training documents"
 
-    def test_the_seeds_of_a_full_run_differ_upstream_too(
-        self, workshop: Workshop, receipts: Dataset, notes: Notes
-    ) -> None:
+    def test_the_seeds_of_a_full_run_differ_upstream_too(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
         small = replace(SMALL, full=replace(TINY.full, reading_documents=16, task_documents=8))
-        shop = replace(workshop, scale=small)
+        shop = replace(bench, scale=small)
 
         def steps(budget: str, seed: int) -> int:
-            return shop.trained(Cell(built_in("small"), receipts, small, budget, seed)).training.steps
+            return shop.trained(Cell(built_in("small"), receipts, small, "paper", budget, seed)).training.steps
 
         assert [steps(budget, seed) for budget in ("quick", "full") for seed in (0, 1)] == [3_003, 3_003, 3_001, 3]
 
-    def test_a_cell_gives_what_was_found_of_its_own_model(
-        self, workshop: Workshop, receipts: Dataset, monkeypatch: pytest.MonkeyPatch
+    def test_what_is_kept_is_the_model_with_its_processor_and_how_it_was_made(
+        self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
-        measured: list[tuple[Any, ...]] = []
-        found = Efficiency.model_construct(params_total=7)
-
-        def measure(*what: Any) -> Efficiency:
-            measured.append(what)
-            return found
-
-        monkeypatch.setattr("benchmark.running.workshop.measure", measure)
-        cell = Cell(built_in("none"), receipts, SMALL, "quick", seed=0)
-        made = workshop.make(cell)
-        kept = load_checkpoint(workshop.output / "checkpoints" / cell.name)
-        judge = workshop.judge(cell)
-        ((model, processor, pages, prompt, longest),) = measured
-        assert made.model_hash == fingerprint(kept.model) == fingerprint(model)
-        assert (processor, pages, prompt, longest) == (judge.processor, judge.test, "<s_receipts-mini>", 192)
-        assert made.efficiency is found
-        assert [line.id for line in made.predictions] == list(judge.test.ids)
-        assert made.metrics.ted == sum(line.ted for line in made.predictions) / 4
-        assert made.training == workshop.trained(cell).training
-        assert 0 < made.training.seconds < 100
+        cell = Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed=0)
+        made = bench.trained(cell)
+        kept = load_checkpoint(bench.output / "checkpoints" / cell.name)
+        assert fingerprint(kept.model) == fingerprint(made.model)
         assert "<s_receipts-mini>" in kept.processor.tokenizer.get_vocab()
+        assert made.training == bench.trained(cell).training
+        assert 0 < made.training.seconds < 100
+        assert len(notes.courses) == 1
 
 
 class TestTaskTeacher:
@@ -272,10 +259,10 @@ class TestTaskTeacher:
 
     @pytest.mark.parametrize("budget", ["quick", "full"])
     def test_it_is_one_for_all_rows_seeds_and_budgets(
-        self, budget: str, workshop: Workshop, bills: Dataset, notes: Notes
+        self, budget: str, bench: Bench, bills: Dataset, notes: Notes
     ) -> None:
         hashes = {
-            workshop.begin(Cell(built_in(name), bills, SMALL, budget, seed)).training.start_hash
+            bench.begin(Cell(built_in(name), bills, SMALL, "paper", budget, seed)).training.start_hash
             for name in ("teacher", "dense-finetune")
             for seed in (0, 1)
         }
@@ -284,49 +271,49 @@ class TestTaskTeacher:
         assert (name, seed, learning_rate) == ("task-teacher", 0, SMALL.task_teacher.learning_rate)
         assert (len(course.pages), course.steps) == (48, 6)
         (strategy,) = notes.strategies
-        assert (strategy.objective, strategy.constraint, strategy.upstream) == (CrossEntropy(), None, False)
+        assert (strategy.objective, strategy.constraint) == (CrossEntropy(), None)
         assert course.teacher is not None
 
-    def test_a_limit_has_its_own(self, workshop: Workshop, bills: Dataset) -> None:
+    def test_a_limit_has_its_own(self, bench: Bench, bills: Dataset) -> None:
         for limit in (3, None):
-            workshop.begin(Cell(built_in("teacher"), bills, SMALL, "quick", 0, limit=limit))
-        made = {path.name for path in (workshop.output / "checkpoints").iterdir()}
-        name = "task-teacher__bills__tiny__teaching"
+            bench.begin(Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0, limit=limit))
+        made = {path.name for path in (bench.output / "checkpoints").iterdir()}
+        name = "task-teacher__bills__tiny__task__teaching"
         assert made == {f"{name}__seed0", f"{name}__limit3__seed0"}
 
-    def test_strangers_may_read_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
+    def test_strangers_may_read_too(self, bench: Bench, datasets: dict[str, Dataset], notes: Notes) -> None:
         letters = replace(datasets["synthdog-mini"], name="letters")
         small = replace(SMALL, task_teacher=replace(TINY.task_teacher, reading_documents=16))
-        shop = replace(workshop, scale=small)
-        assert shop.trained(Cell(built_in("teacher"), letters, small, "quick", 0)).training.start_documents == 48_016
+        shop = replace(bench, scale=small)
+        assert (
+            shop.trained(Cell(built_in("teacher"), letters, small, "paper", "quick", 0)).training.start_documents
+            == 48_016
+        )
         assert TINY.task_teacher.reading_documents == TINY.task_teacher.task_documents
 
-    def test_what_it_was_trained_on_is_counted(self, workshop: Workshop, bills: Dataset) -> None:
-        training = workshop.trained(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).training
+    def test_what_it_was_trained_on_is_counted(self, bench: Bench, bills: Dataset) -> None:
+        training = bench.trained(Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0)).training
         assert (training.documents, training.start_documents) == (0, 48_048)
 
-    def test_other_reading_has_one_too(self, workshop: Workshop, datasets: dict[str, Dataset], notes: Notes) -> None:
+    def test_other_reading_has_one_too(self, bench: Bench, datasets: dict[str, Dataset], notes: Notes) -> None:
         letters = replace(datasets["synthdog-mini"], name="letters")
-        workshop.begin(Cell(built_in("teacher"), letters, SMALL, "quick", 0))
+        bench.begin(Cell(built_in("teacher"), letters, SMALL, "paper", "quick", 0))
         ((name, course, _, _),) = notes.courses
         assert (name, len(course.pages)) == ("task-teacher", 32)
         assert TINY.task_teacher.documents("reading") == TINY.task_teacher.documents("extraction") == 6400
 
-    def test_it_is_the_same_after_its_data_have_been_opened(
-        self, workshop: Workshop, bills: Dataset, notes: Notes
-    ) -> None:
+    def test_it_is_the_same_after_its_data_have_been_opened(self, bench: Bench, bills: Dataset, notes: Notes) -> None:
         for _ in range(2):
             opened = replace(bills, open=Remembering(bills))
-            again = replace(workshop, _keys={})
-            cell = Cell(built_in("teacher"), opened, SMALL, "quick", 0)
-            again.key(cell)
+            jobs = bench.jobs(Cell(built_in("teacher"), opened, SMALL, "paper", "quick", 0))
             opened.open(SMALL, "validation", len(notes.courses), 1)
-            again.begin(cell)
+            for job in jobs:
+                make_model(job, bench.shared)
         assert len(notes.courses) == 1
 
-    def test_it_is_balanced_as_the_zoos_are(self, workshop: Workshop, bills: Dataset) -> None:
+    def test_it_is_balanced_as_the_zoos_are(self, bench: Bench, bills: Dataset) -> None:
         """Pruning by magnitude reads as importance what is only the freedom of scales."""
-        model = workshop.begin(Cell(built_in("teacher"), bills, SMALL, "quick", 0)).model
+        model = bench.begin(Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0)).model
         before = {name: weight.clone() for name, weight in model.named_parameters()}
         balance(model)
         for name, weight in model.named_parameters():
@@ -334,10 +321,10 @@ class TestTaskTeacher:
 
 
 class TestSeeds:
-    def test_a_teacher_loaded_twice_is_one_teacher(self, workshop: Workshop) -> None:
+    def test_a_teacher_loaded_twice_is_one_teacher(self, bench: Bench) -> None:
         """The tokens of new data begin at the mean of all, with the same numbers each time."""
-        teacher = workshop.zoo.folder / "teacher"
-        references = DatasetReferences(workshop.zoo, teacher, 0, vocabulary=200)
+        teacher = bench.zoo.folder / "teacher"
+        references = DatasetReferences(bench.zoo, teacher, 0, vocabulary=200)
         state = torch.get_rng_state()
         one, two = references.load("teacher"), references.load("teacher")
         assert fingerprint(one) == fingerprint(two)
@@ -348,7 +335,7 @@ class TestSeeds:
         table = one.decoder.get_input_embeddings().weight
         assert torch.allclose(table[known:], table[:known].mean(0).expand(200 - known, -1), atol=1e-3)
 
-    def test_a_start_that_draws_draws_the_same_for_a_seed(self, workshop: Workshop, receipts: Dataset) -> None:
+    def test_a_start_that_draws_draws_the_same_for_a_seed(self, bench: Bench, receipts: Dataset) -> None:
         def noisy(references: Any, scale: Scale, seed: int) -> Any:
             model = references.load("teacher")
             noise = torch.rand(()) + random.random() + float(np.random.rand())
@@ -358,7 +345,9 @@ class TestSeeds:
 
         def hash_of(seed: int) -> str:
             torch.rand(7)  # what went before must not matter
-            return workshop.begin(Cell(replace(DENSE, start=noisy), receipts, SMALL, "quick", seed)).training.start_hash
+            return bench.begin(
+                Cell(replace(DENSE, start=noisy), receipts, SMALL, "paper", "quick", seed)
+            ).training.start_hash
 
         assert hash_of(0) == hash_of(0) != hash_of(1)
 
@@ -366,9 +355,9 @@ class TestSeeds:
         self, datasets: dict[str, Dataset], receipts: Dataset, notes: Notes, tmp_path: Path
     ) -> None:
         def hash_of(seed: int, name: str) -> str:
-            shop = Workshop(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path / name, torch.device("cpu"))
+            shop = Bench(open_zoo(TINY), datasets["synthdog-mini"], SMALL, tmp_path / name)
             torch.rand(len(name))
-            return fingerprint(shop.trained(Cell(built_in("none"), receipts, SMALL, "quick", seed)).model)
+            return fingerprint(shop.trained(Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed)).model)
 
         assert hash_of(0, "a") == hash_of(0, "bb") != hash_of(1, "ccc")
 
@@ -411,24 +400,24 @@ class TestZooInTheKey:
 
 
 class TestKeys:
-    def key(self, workshop: Workshop, strategy: Strategy, dataset: Dataset, **changes: Any) -> str:
-        changed = replace(workshop, **changes, _keys={})
-        return changed.key(Cell(strategy, dataset, SMALL, "quick", 0))
+    def key(self, bench: Bench, strategy: Strategy, dataset: Dataset, **changes: Any) -> str:
+        changed = replace(bench, **changes)
+        return changed.key(Cell(strategy, dataset, SMALL, "paper", "quick", 0))
 
     def test_the_plugins_of_strategy_and_data_set_count_and_no_others(
-        self, workshop: Workshop, datasets: dict[str, Dataset]
+        self, bench: Bench, datasets: dict[str, Dataset]
     ) -> None:
         prune, data = built_in("prune"), datasets["receipts-mini"]
-        before = self.key(workshop, prune, data)
+        before = self.key(bench, prune, data)
         for place in (("strategy", "prune"), ("dataset", "receipts-mini")):
-            assert self.key(workshop, prune, data, contents={place: "edited"}) != before
+            assert self.key(bench, prune, data, contents={place: "edited"}) != before
         for place in (("strategy", "distill"), ("dataset", "parcels-mini"), ("dataset", "synthdog-mini")):
-            assert self.key(workshop, prune, data, contents={place: "edited"}) == before
+            assert self.key(bench, prune, data, contents={place: "edited"}) == before
 
     def test_the_reading_set_counts_where_a_row_learns_to_read_in_the_run(
-        self, workshop: Workshop, datasets: dict[str, Dataset]
+        self, bench: Bench, datasets: dict[str, Dataset]
     ) -> None:
         data, edited = datasets["receipts-mini"], {("dataset", "synthdog-mini"): "edited"}
         known, unknown = built_in("prune-distill"), replace(built_in("prune-distill"), name="mine")
-        assert self.key(workshop, known, data) == self.key(workshop, known, data, contents=edited)
-        assert self.key(workshop, unknown, data) != self.key(workshop, unknown, data, contents=edited)
+        assert self.key(bench, known, data) == self.key(bench, known, data, contents=edited)
+        assert self.key(bench, unknown, data) != self.key(bench, unknown, data, contents=edited)

@@ -15,11 +15,12 @@ from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.parameters import prunable
 from benchmark.parts.starts import magnitude_pruned, sparsity_of
-from benchmark.records.files import predictions_path, read_predictions, read_records
-from benchmark.running.runner import RunConfig, run
+from benchmark.records.files import predictions_path, read_predictions, read_records, write_record
+from benchmark.running.runner import run
+from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
 from benchmark.zoo.store import DatasetReferences, open_zoo
-from tests.runner.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
+from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
 
 
 class TestFinished:
@@ -127,12 +128,12 @@ class TestFinished:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("benchmark.running.workshop.measure", interrupted)
+            patch.setattr("benchmark.scoring.evaluator.decode", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 run(again)
         assert not any("prune-distill" in record.cell for record in read_records(again.output))
         watch = Watch(monkeypatch)
-        monkeypatch.setattr("benchmark.running.workshop.train_strategy", lambda *_: pytest.fail("trained again"))
+        monkeypatch.setattr("benchmark.running.stages.train_strategy", lambda *_: pytest.fail("trained again"))
         _, record = run(again)
         assert watch.made == ["prune-distill"]
         one = finished["prune-distill", "receipts-mini"]
@@ -140,6 +141,73 @@ class TestFinished:
         assert (record.metrics, record.steps, record.start_hash) == (one.metrics, one.steps, one.start_hash)
         lines = [read_predictions(predictions_path(r.output, one.cell)) for r in (whole, again)]
         assert lines[0] == lines[1]
+
+
+class TestMeasuring:
+    """The last stage: after all cells, in one process."""
+
+    def test_identical_computations_share_one_timing(self, finished: Records) -> None:
+        costs = [record.efficiency for record in finished.values()]
+        assert len({cost.computation for cost in costs if cost}) == 1, "zeros save no time"
+        assert len({cost.latency_ratio for cost in costs if cost}) == 1
+        assert all(cost is not None and cost.latency_ratio == cost.latency_control for cost in costs)
+
+    def test_a_run_that_was_killed_before_it_only_measures(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cheap = config(tmp_path, strategies=("teacher", "small"))
+
+        def interrupted(*_: object) -> Any:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("benchmark.running.costs.measure", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(cheap)
+        unmeasured = read_records(tmp_path)
+        assert [(record.status, record.efficiency) for record in unmeasured] == [("ok", None)] * 2
+        watch = Watch(monkeypatch)
+        measured = {record.strategy: record for record in run(cheap)}
+        assert watch.made == []
+        for record in unmeasured:
+            now = measured[record.strategy]
+            assert now.efficiency is not None
+            assert now.model_copy(update={"efficiency": None}) == record
+        teacher, small = (measured[name].efficiency for name in ("teacher", "small"))
+        assert teacher is not None
+        assert small is not None
+        assert teacher.computation != small.computation
+        assert read_records(tmp_path) == sorted(measured.values(), key=lambda record: record.cell)
+
+    def test_what_is_measured_stays_as_it_was_measured(self, tmp_path: Path) -> None:
+        (before,) = run(config(tmp_path))
+        again, small = run(config(tmp_path, strategies=("teacher", "small")))
+        assert again == before
+        assert small.efficiency is not None
+
+    def test_without_record_of_costs_and_checkpoint_it_is_run_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (record,) = run(config(tmp_path))
+        write_record(tmp_path, record.model_copy(update={"efficiency": None}))
+        shutil.rmtree(tmp_path / "checkpoints")
+        watch = Watch(monkeypatch)
+        (again,) = run(config(tmp_path))
+        assert watch.made == ["teacher"]
+        assert again.efficiency is not None
+
+    def test_a_model_that_cannot_be_measured_fails_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(model: Any) -> Any:
+            if count_parameters(model).density < 0.5:
+                raise RuntimeError("no counting\nof zeros")
+            return count_parameters(model)
+
+        monkeypatch.setattr("benchmark.measure.count_parameters", broken)
+        teacher, prune = run(config(tmp_path, strategies=("teacher", "prune")))
+        assert (teacher.status, prune.status) == ("ok", "failed")
+        assert prune.error == "measuring: RuntimeError: no counting of zeros"
+        assert (prune.metrics, prune.efficiency) == (None, None)
+        assert read_records(tmp_path) == [prune, teacher]
 
 
 class TestSideBySide:

@@ -33,7 +33,7 @@ def blank(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[
 
 _BUDGET = Budget(reading_documents=8, task_documents=4, batch=2, learning_rate=0.5, evaluations=1)
 _SIZES = Architecture(8, (1, 1), (1, 1), decoder_layers=1, decoder_width=8, decoder_ffn=8, decoder_heads=1)
-SIZES = Scale("any", "", 8, 8, 2, 2, (4, 5), 9, 0.1, True, _SIZES, _SIZES, _BUDGET, _BUDGET, _BUDGET, 3, 4)
+SIZES = Scale("any", "", "reading", 8, 8, 2, 2, (4, 5), 9, 0.1, True, _SIZES, _SIZES, _BUDGET, _BUDGET, _BUDGET, 3, 4)
 
 
 def strategy(**changes: Any) -> Strategy:
@@ -50,7 +50,7 @@ def strategy(**changes: Any) -> Strategy:
 
 @pytest.fixture
 def cell(datasets: dict[str, Dataset]) -> Cell:
-    return Cell(strategy(), datasets["receipts-mini"], TINY, "quick", 0)
+    return Cell(strategy(), datasets["receipts-mini"], TINY, "paper", "quick", 0)
 
 
 def with_strategy(**changes: Any) -> Change:
@@ -73,7 +73,7 @@ MATTERS: dict[str, Change] = {
     "temperature": with_strategy(objective=LogitDistillation(temperature=3.0)),
     "alpha": with_strategy(objective=LogitDistillation(alpha=0.4)),
     "rate": with_strategy(rate=0.5),
-    "no upstream": with_strategy(upstream=False),
+    "no upstream": with_strategy(trains_upstream=False),
     "no constraint": with_strategy(constraint=None),
     "nothing trained": with_strategy(objective=None, constraint=None),
     "dataset": with_dataset(name="other"),
@@ -81,11 +81,13 @@ MATTERS: dict[str, Change] = {
     "keys of the data set": with_dataset(keys=("total",)),
     "what opens the data set": with_dataset(open=blank),
     "name of the scale": with_scale(name="other"),
+    "what upstream models read": with_scale(reading="other"),
     "page": with_scale(height=128),
     "tokens": with_scale(max_tokens=200),
     "test documents": with_scale(test_documents=99),
     "learning rate": with_scale(quick=replace(TINY.quick, learning_rate=2e-3)),
     "documents": with_scale(quick=replace(TINY.quick, task_documents=99)),
+    "protocol": lambda cell: replace(cell, protocol="task"),
     "budget": lambda cell: replace(cell, budget="full"),
     "seed": lambda cell: replace(cell, seed=1),
     "limit": lambda cell: replace(cell, limit=24),
@@ -130,17 +132,17 @@ class TestKey:
         monkeypatch.setattr(cells, "version", lambda name: "0" if name == package else version(name))
         assert key(cell) != before
 
-    def test_it_changes_with_the_protocol(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_changes_with_the_code_of_training(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
         before = key(cell)
-        monkeypatch.setattr(cells, "PROTOCOL", cells.PROTOCOL + 1)
+        monkeypatch.setattr(cells, "CODE", cells.CODE + 1)
         assert key(cell) != before
 
     def test_it_stays_as_it_is(self, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another key runs everybody's finished cells again: let it be on purpose (and so with another protocol)."""
+        """Another key runs everybody's finished cells again: let it be on purpose (and so with other code)."""
         monkeypatch.setattr(cells, "version", lambda name: "1")
-        monkeypatch.setattr(cells, "PROTOCOL", 4)
+        monkeypatch.setattr(cells, "CODE", 5)
         fixed = replace(cell, scale=SIZES, dataset=replace(cell.dataset, open=blank), limit=3)
-        assert key(fixed, plugins=["s", "d"], before=["k"]) == "35c69760004da340"
+        assert key(fixed, plugins=["s", "d"], before=["k"]) == "a8a854f636430ed6"
 
     def test_it_is_that_of_another_process(self, cell: Cell) -> None:
         """Equal parts made anew have the same key: nothing in it depends on where things lie in memory."""
@@ -154,10 +156,10 @@ class TestKey:
 
 
 def test_a_cell_has_the_name_of_its_files(cell: Cell) -> None:
-    assert cell.name == "hole__receipts-mini__tiny__quick__seed0"
+    assert cell.name == "hole__receipts-mini__tiny__paper__quick__seed0"
     assert cell.title == "hole on receipts-mini, seed 0"
     other = replace(cell, options=(("target", "0.1"),), limit=3, device="cuda")
-    assert other.name == "hole__receipts-mini__tiny__quick__target=0.1__limit3__cuda__seed0"
+    assert other.name == "hole__receipts-mini__tiny__paper__quick__target=0.1__limit3__cuda__seed0"
     assert other.title == "hole target=0.1 on receipts-mini, seed 0"
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from benchmark import UserError
 from benchmark.records.files import record_path
-from benchmark.running.runner import RunConfig, run
-from tests.runner.runs import Records, checkpoint_of, config
+from benchmark.running.runner import run
+from benchmark.running.setup import RunConfig
+from tests.running.runs import Records, checkpoint_of, config
 
 
 class TestOutput:
@@ -50,10 +51,10 @@ class TestOutput:
         assert [path for path in (tmp_path / "out").rglob("*") if ".part" in path.name] == []
 
     def test_a_broken_record_is_named(self, tmp_path: Path) -> None:
-        path = record_path(tmp_path, "teacher__receipts-mini__tiny__quick__limit4__seed0")
+        path = record_path(tmp_path, "teacher__receipts-mini__tiny__paper__quick__limit4__seed0")
         path.parent.mkdir()
         path.write_text("{")
-        with pytest.raises(UserError, match=r"receipts-mini__tiny__quick__limit4__seed0\.json: not a record"):
+        with pytest.raises(UserError, match=r"receipts-mini__tiny__paper__quick__limit4__seed0\.json: not a record"):
             run(config(tmp_path))
 
     def test_a_broken_checkpoint_is_made_again(self, whole: RunConfig, finished: Records, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from benchmark.running.cells import identity_of
 from benchmark.running.runner import run
 from benchmark.scales import TINY
 from benchmark.zoo.store import DatasetReferences, open_zoo
-from tests.runner.runs import DATASETS, checkpoint_of, config, zeros_of
+from tests.running.runs import DATASETS, checkpoint_of, config, zeros_of
 
 
 class TestUpstreamOfTheZoo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from benchmark.records.trials import Trial, best_rates, read_trials, trials_path
 from benchmark.report import write_report
 from benchmark.report.rates import rates_frame
 from benchmark.running.rates import try_rates
-from benchmark.running.runner import RunConfig
+from benchmark.running.setup import RunConfig
 from benchmark.running.trained import keep
 from benchmark.training.compress import TrainingData
-from benchmark.types import Dataset, Strategy
+from benchmark.types import PROTOCOLS, Dataset, ProtocolName, Strategy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def trial(strategy: str, dataset: str, rate: float, ted: float | None, seed: int = 0) -> Trial:
@@ -57,6 +58,7 @@ RECORD = Record(
     dataset="receipts-mini",
     task="extraction",
     scale="tiny",
+    protocol="paper",
     seed=0,
     budget="quick",
     status="failed",
@@ -127,7 +129,7 @@ class TestTrying:
                 raise FloatingPointError("the loss of step 2 of 3 is nan")
             return [(course.steps, 1 - abs(strategy.rate - 0.5))]
 
-        monkeypatch.setattr("benchmark.running.workshop.train_strategy", train)
+        monkeypatch.setattr("benchmark.running.stages.train_strategy", train)
         return done
 
     def config(self, output: Path, **changes: Any) -> RunConfig:
@@ -138,9 +140,7 @@ class TestTrying:
     def test_each_strategy_that_trains_is_tried_at_each_rate_on_tasks(
         self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(
-            "benchmark.running.workshop.Evaluator", lambda *_: pytest.fail("test documents were opened")
-        )
+        monkeypatch.setattr("benchmark.running.shared.Evaluator", lambda *_: pytest.fail("test documents were opened"))
         trials = try_rates(self.config(tmp_path), (0.25, 0.5, 4.0))
         assert sorted(trained) == [(name, rate) for name in ("none", "small") for rate in (0.25, 0.5, 4.0)]
         assert [(t.strategy, t.rate, t.validation_ted) for t in trials if t.strategy == "small"] == [
@@ -178,7 +178,7 @@ class TestTrying:
                 raise KeyboardInterrupt
             keep(*made)
 
-        monkeypatch.setattr("benchmark.running.workshop.keep", killed)
+        monkeypatch.setattr("benchmark.running.stages.keep", killed)
         with pytest.raises(KeyboardInterrupt):
             try_rates(self.config(tmp_path, strategies=("none",)), (0.5, 1.0))
         assert [t.rate for t in read_trials(tmp_path)] == [0.5]
@@ -198,7 +198,7 @@ class TestTrying:
         self, trained: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         try_rates(self.config(tmp_path, strategies=("none",)), (0.5,))
-        monkeypatch.setattr("benchmark.running.workshop.train_strategy", lambda *_: 1 / 0)
+        monkeypatch.setattr("benchmark.running.stages.train_strategy", lambda *_: 1 / 0)
         with pytest.raises(UserError, match=r"small rate=0\.5 on receipts-mini, seed 0: ZeroDivisionError"):
             try_rates(self.config(tmp_path, strategies=("none", "small")), (0.5,))
         assert [t.strategy for t in read_trials(tmp_path)] == ["none"]
@@ -226,13 +226,28 @@ def test_the_report_has_the_grid_where_there_is_one(tmp_path: Path) -> None:
     assert "40 validation documents" in text
 
 
-def test_the_rates_of_the_built_in_strategies_are_those_that_validation_chose() -> None:
-    chosen = best_rates(read_trials(ROOT / "reports" / "tiny"))
+def test_each_protocol_has_its_own_grid_and_choice(tmp_path: Path) -> None:
+    write_record(tmp_path, RECORD)
+    other = [trial("a", "receipts", rate, ted) for rate, ted in ((0.5, 0.9), (1.0, 0.3))]
+    write_trials(tmp_path, [*(t.model_copy(update={"protocol": "task"}) for t in other), *GRID])
+    write_report(tmp_path)
+    text = (tmp_path / "tables" / "rates.md").read_text()
+    assert text.index("protocol paper, budget quick") < text.index("protocol task, budget quick")
+    paper, task = text.split("protocol task")
+    assert "| a          | mean       | 0.750      | 0.800    | 1        |" in paper
+    assert "| a          | mean       | 0.900      | 0.300    | 0.5      |" in task
+    assert "| b " not in task
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_rates_of_the_built_in_strategies_are_those_that_validation_chose(protocol: ProtocolName) -> None:
+    trials = [trial for trial in read_trials(ROOT / "reports" / "tiny") if trial.protocol == protocol]
     strategies: Sequence[Strategy] = [entry.item for entry in load_plugins().strategies.values()]
-    built_in = {s.name: s.rate for s in strategies if s.objective is not None}
-    assert built_in == chosen
+    built_in = {s.name: s.under(protocol).rate for s in strategies if s.objective is not None}
+    assert built_in == best_rates(trials)
 
 
 def test_no_embedded_task_is_left_out_of_the_grid(datasets: dict[str, Dataset]) -> None:
     tasks = {name for name, dataset in datasets.items() if dataset.task == "extraction"}
-    assert {trial.dataset for trial in read_trials(ROOT / "reports" / "tiny")} == tasks
+    grid = read_trials(ROOT / "reports" / "tiny")
+    assert {(trial.dataset, trial.protocol) for trial in grid} == set(product(tasks, PROTOCOLS))

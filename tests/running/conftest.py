@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from benchmark.measure import measure
-from benchmark.running.runner import RunConfig, run
-from tests.runner.runs import DATASETS, STRATEGIES, Records, config
+from benchmark.running.runner import run
+from benchmark.running.setup import RunConfig
+from tests.running.runs import DATASETS, STRATEGIES, Records, config
 
 
 @contextmanager
 def _quick_measurements() -> Iterator[None]:
     """Latency over one page: it is not what is tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.running.workshop.measure", partial(measure, repeats=1))
+        patch.setattr("benchmark.running.costs.measure", partial(measure, rounds=3))
         yield
 
 

@@ -14,7 +14,7 @@ from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.running.runner import run
 from benchmark.scales import TINY
 from benchmark.zoo.store import open_zoo
-from tests.runner.runs import Watch, checkpoint_of, config
+from tests.running.runs import Watch, checkpoint_of, config
 
 MINE = '''
 """Heads left out by a plain function, then trained with a margin loss under a mask."""

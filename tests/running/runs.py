@@ -11,9 +11,9 @@ import torch
 
 from benchmark.models.parameters import prunable
 from benchmark.records.record import Record
-from benchmark.running.cells import Cell
-from benchmark.running.runner import RunConfig
-from benchmark.running.workshop import Made, Workshop
+from benchmark.running import runner
+from benchmark.running.plan import Job
+from benchmark.running.setup import RunConfig
 
 STRATEGIES = ("teacher", "prune", "prune-distill")
 DATASETS = ("synthdog-mini", "receipts-mini")
@@ -49,14 +49,14 @@ def checkpoint_of(run_config: RunConfig, record: Record) -> Path:
 
 
 class Watch:
-    """Writes down which cells are really made."""
+    """Writes down which cells are really run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
-        make = Workshop.make
+        run_cell = runner._run_cell
 
-        def watched(workshop: Workshop, cell: Cell) -> Made:
-            self.made.append(cell.strategy.name)
-            return make(workshop, cell)
+        def watched(job: Job, *rest: Any) -> Record:
+            self.made.append(job.cell.strategy.name)
+            return run_cell(job, *rest)
 
-        monkeypatch.setattr(Workshop, "make", watched)
+        monkeypatch.setattr(runner, "_run_cell", watched)

@@ -1,0 +1,99 @@
+"""The record of a cell: what it was, how it was made and what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+
+from benchmark.devices import environment
+from benchmark.plugin.manager import Registry
+from benchmark.records.record import Metrics, Prediction, Record
+from benchmark.running.cells import describe
+from benchmark.running.plan import Job
+from benchmark.running.trained import Training
+
+
+def finished_record(
+    job: Job,
+    registry: Registry,
+    device: torch.device,
+    model_hash: str,
+    training: Training,
+    metrics: Metrics,
+    predictions: Sequence[Prediction],
+    seconds: float,
+) -> Record:
+    """The record of a cell that is scored; its costs are not measured yet."""
+    return Record.model_validate(
+        {
+            **_common(job, registry, device),
+            "status": "ok",
+            "start_hash": training.start_hash,
+            "model_hash": model_hash,
+            "optimizer": training.optimizer,
+            "learning_rate": training.learning_rate,
+            "start_documents": training.start_documents,
+            "steps": training.steps,
+            "documents": training.documents,
+            "test_documents": len(predictions),
+            "seconds_train": training.seconds,
+            "seconds_total": seconds,
+            "metrics": metrics,
+            "curve": training.curve,
+            "upstream_curve": training.upstream_curve,
+        }
+    )
+
+
+def failed_record(job: Job, registry: Registry, device: torch.device, error: BaseException, seconds: float) -> Record:
+    """The record of a cell that came to no end."""
+    return Record.model_validate(
+        {
+            **_common(job, registry, device),
+            "status": "failed",
+            "error": error_line(error),
+            "steps": 0,
+            "documents": 0,
+            "test_documents": 0,
+            "seconds_train": 0.0,
+            "seconds_total": seconds,
+        }
+    )
+
+
+def error_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, object]:
+    cell, route = job.cell, job.route
+    strategy, dataset = cell.strategy, cell.dataset
+    return {
+        "strategy": strategy.name,
+        "paper_name": strategy.paper_name,
+        "reference": strategy.reference,
+        "dataset": dataset.name,
+        "stands_for": dataset.stands_for,
+        "task": dataset.task,
+        "scale": cell.scale.name,
+        "protocol": cell.protocol,
+        "seed": cell.seed,
+        "seed_changes": list(route.seed_changes),
+        "seed_keeps": list(route.seed_keeps),
+        "budget": cell.budget,
+        "options": dict(cell.options),
+        "limit": cell.limit,
+        "device": cell.device,
+        "package": f"donutbench {version('donutbench')}",
+        "source": registry.strategies[strategy.name].source,
+        "dataset_source": registry.datasets[dataset.name].source,
+        "start": describe(strategy.start),
+        "objective": describe(strategy.objective) if strategy.objective else None,
+        "constraint": describe(strategy.constraint) if strategy.constraint else None,
+        # Upstream all learn at the budget's own.
+        "rate": strategy.rate if strategy.objective and dataset.name != cell.scale.reading else None,
+        "environment": environment(device),
+        "key": job.key,
+    }

@@ -1,0 +1,89 @@
+"""What a run is made of, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.devices import find_device
+from benchmark.errors import UserError
+from benchmark.plugin.manager import Registry, load_plugins
+from benchmark.running.cells import Cell, with_options
+from benchmark.running.plan import Job, Planner
+from benchmark.running.protocols import BY_NAME
+from benchmark.running.protocols.paper import upstream_cell
+from benchmark.running.shared import Shared
+from benchmark.scales import SCALES
+from benchmark.types import ProtocolName
+from benchmark.zoo.store import open_zoo
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One run, as the command line gives it."""
+
+    strategies: tuple[str, ...]
+    datasets: tuple[str, ...]
+    scale: str = "tiny"
+    protocol: ProtocolName = "paper"
+    budget: str = "quick"
+    seeds: tuple[int, ...] = (0,)
+    output: Path = Path("reports/local")
+    plugins: tuple[Path, ...] = ()
+    device: str = "auto"
+    limit: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The jobs of a run, what is needed first, what they share, and where strategies and data sets come from."""
+
+    jobs: list[Job]
+    planner: Planner
+    shared: Shared
+    registry: Registry
+    console: Console
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = None) -> Run:
+    """What a run will do, before anything runs: reading before tasks, seed by seed; `vary` makes other cells of these.
+
+    Raises `UserError` for an option or a device that does not exist, a part of a strategy without an identity, and what
+    the protocol has no place for.
+    """
+    registry = load_plugins(config.plugins)
+    scale = SCALES[config.scale]
+    device = find_device(config.device)
+    zoo = open_zoo(scale)
+    # Read now: what is edited while a run goes on belongs to the next one.
+    contents = {
+        **{("strategy", name): registry.strategies[name].content for name in config.strategies},
+        **{("dataset", name): registry.datasets[name].content for name in (*config.datasets, scale.reading)},
+    }
+    cells = _cells(config, registry, device.type)
+    planner = Planner(zoo, registry.datasets[scale.reading].item, contents)
+    jobs = planner.plan(vary(cells) if vary else cells)
+    return Run(jobs, planner, Shared(zoo, scale, config.output, device), registry, Console(stderr=True))
+
+
+def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:
+    protocol, scale = BY_NAME[config.protocol], SCALES[config.scale]
+    reading = registry.datasets[scale.reading].item
+    datasets = [registry.datasets[name].item for name in config.datasets]
+    for refusal in filter(None, (protocol.refusal(dataset, scale.reading) for dataset in datasets)):
+        raise UserError(refusal)
+    strategies = [registry.strategies[name].item.under(protocol.name) for name in config.strategies]
+    cells = [
+        Cell(strategy, dataset, scale, protocol.name, config.budget, seed, options, config.limit, device)
+        for seed in config.seeds
+        for strategy, options in with_options(strategies, config.options)
+        for dataset in sorted(datasets, key=lambda d: d.task != "reading")
+    ]
+    return [upstream_cell(cell, reading) if cell.dataset.name == reading.name else cell for cell in cells]

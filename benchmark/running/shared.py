@@ -1,0 +1,135 @@
+"""What the jobs of a run share: processors, reference models, pages, and what the teacher makes of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import DonutProcessor
+
+from benchmark.devices import move
+from benchmark.errors import UserError
+from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
+from benchmark.models.processor import add_tokens
+from benchmark.running.cells import Cell
+from benchmark.running.plan import Job
+from benchmark.running.trained import documents_behind
+from benchmark.scales import Scale
+from benchmark.scoring.evaluator import Evaluator
+from benchmark.training.compress import TrainingData
+from benchmark.types import Dataset, Split
+from benchmark.zoo.store import DatasetReferences, Zoo
+
+Thing = TypeVar("Thing")
+_ANSWERS = 50
+"""Ground truths of training that the reader without eyes tries as its answer."""
+
+
+@dataclass
+class Shared:
+    """Makes what several jobs need once, when the first one asks for it.
+
+    `workers` render pages side by side.
+    """
+
+    zoo: Zoo
+    scale: Scale
+    output: Path
+    device: torch.device
+    workers: int = 1
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    def checkpoint(self, job: Job) -> Path:
+        """Where the model of a job is kept."""
+        return self.output / "checkpoints" / job.name
+
+    def unfinished(self, job: Job) -> Path:
+        """Where a training of it leaves what the next attempt goes on from."""
+        return self.output / "unfinished" / job.name / job.key
+
+    def processor(self, dataset: Dataset) -> DonutProcessor:
+        """A processor of its own for whoever asks: with the tokens of the data set."""
+        processor = self.zoo.processor()
+        add_tokens(processor, dataset)
+        return processor
+
+    def references(self, job: Job) -> DatasetReferences:
+        """The reference models as a job sees them; they remember for it what it loads."""
+        size = len(self.processor(job.cell.dataset).tokenizer)
+        if job.teacher is not None:
+            folder = self.checkpoint(job.teacher)
+            return DatasetReferences(self.zoo, folder, documents_behind(folder), size)
+        place = self.zoo.task_teacher(job.route.teacher.name)
+        assert place is not None
+        return DatasetReferences(self.zoo, place, self.zoo.documents(place), size)
+
+    def teacher(self, job: Job) -> Donut:
+        """A fresh copy of a job's teacher, on the device."""
+        return move(self.references(job).load("teacher"), self.device)
+
+    def training_data(self, job: Job) -> TrainingData:
+        """What a job is trained on, the same for all of one data set, budget and seed."""
+        cell = job.cell
+        place = ("training", cell.dataset.name, cell.budget, cell.seed, cell.limit)
+        return self._once(place, lambda: self._training_data(job))
+
+    def test(self, job: Job) -> EncodedDocuments:
+        """The test split. Raises `UserError` for documents that cannot be scored."""
+        cell = job.cell
+        processor = self.processor(cell.dataset)
+        place = ("test", cell.dataset.name, cell.limit)
+        return self._once(place, lambda: self._encoded(cell, "test", 0, self.scale.test_documents, processor))
+
+    def evaluator(self, job: Job) -> Evaluator:
+        """The test split of a data set and what every score on it is compared with."""
+        cell = job.cell
+        return self._once(("evaluator", cell.dataset.name, cell.limit), lambda: self._evaluator(job))
+
+    def _once(self, place: Hashable, make: Callable[[], Thing]) -> Thing:
+        if place not in self._made:
+            self._made[place] = make()
+        made: Thing = self._made[place]
+        return made
+
+    def _training_data(self, job: Job) -> TrainingData:
+        cell, budget = job.cell, job.cell.scale.budget(job.cell.budget)
+        processor = self.processor(cell.dataset)
+        documents = _cut(budget.documents(cell.dataset.task), cell.limit)
+        train = self._encoded(cell, "train", cell.seed, documents, processor)
+        lost = str(losses(train, processor, self.scale.max_tokens))
+        self._tell(lost and f"{cell.dataset.name}: in training {lost}")
+        validation = self._encoded(cell, "validation", 0, self.scale.validation_documents, processor)
+        return TrainingData(cell.dataset, processor, train, validation, self.teacher(job), budget, documents)
+
+    def _evaluator(self, job: Job) -> Evaluator:
+        cell = job.cell
+        processor = self.processor(cell.dataset)
+        answers = [document.ground_truth for document in cell.dataset.open(self.scale, "train", 0, _ANSWERS)]
+        evaluator = Evaluator(cell.dataset, processor, self.test(job), answers, self.scale.max_tokens)
+        self._tell(evaluator.warning)
+        evaluator.compare_with(self.teacher(job))
+        return evaluator
+
+    def _encoded(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> EncodedDocuments:
+        wanted = _cut(count, cell.limit)
+        documents = cell.dataset.open(self.scale, split, seed, wanted)
+        if not len(documents):
+            raise UserError(f"data set {cell.dataset.name} has no {split} split")
+        if len(documents) > wanted:  # a plugin may give more than it was asked for
+            documents = [documents[i] for i in range(wanted)]
+        where = f"data set {cell.dataset.name}, {split}"
+        return encode_documents(documents, processor, self.scale.max_tokens, self.workers, where)
+
+    def _tell(self, line: str | None) -> None:
+        """Say once what the user should know of a data set."""
+        if line:
+            self._once(("told", line), lambda: print(line, file=sys.stderr))
+
+
+def _cut(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)

@@ -1,0 +1,109 @@
+"""The stages that make a model: start, train, checkpoint. Predictions and scores are in `scoring`, costs in `measure`.
+
+`make_model` asks for what is shared, and each stage takes what it needs and nothing of the run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from benchmark.devices import move
+from benchmark.errors import UserError
+from benchmark.models.balance import balance
+from benchmark.models.checkpoint import fingerprint
+from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.running.cells import Cell
+from benchmark.running.plan import Job
+from benchmark.running.route import FromStart, FromZoo
+from benchmark.running.shared import Shared
+from benchmark.running.trained import Trained, Training, keep, reopen
+from benchmark.scoring.predict import mean_ted
+from benchmark.training.compress import TrainingData, train_strategy
+from benchmark.training.muon import OPTIMIZER
+from benchmark.zoo.store import DatasetReferences
+
+_OF_RECIPE = ("start_hash", "start_documents", "steps", "documents", "learning_rate", "optimizer")
+
+
+def make_model(job: Job, shared: Shared) -> Trained:
+    """The model of a job: start, train, checkpoint. What is kept already is reopened; what it needs has to be there."""
+    folder = shared.checkpoint(job)
+    kept = reopen(folder, job.key)
+    if kept is None:
+        trained = _begin(job, shared)
+        if job.route.trains:
+            move(trained.model, shared.device)
+            trained = train(job.cell, trained, shared.training_data(job), shared.unfinished(job))
+        if job.route.balanced:
+            balance(trained.model)
+        keep(trained, shared.processor(job.cell.dataset), folder, job.key)
+        kept = reopen(folder, job.key)
+        assert kept is not None
+    move(kept.model, shared.device)
+    return kept
+
+
+def _begin(job: Job, shared: Shared) -> Trained:
+    begin = job.route.begin
+    if isinstance(begin, FromStart):
+        return start(job.cell, shared.references(job))
+    if isinstance(begin, FromZoo):
+        return start_from_zoo(shared.zoo.load_upstream(job.cell.strategy.name), begin.recipe)
+    assert job.begins is not None
+    before = reopen(shared.checkpoint(job.begins), job.begins.key)
+    if before is None:
+        raise UserError(f"{shared.checkpoint(job.begins)}, which it begins with, is not there any more")
+    fit_vocabulary(before.model, len(shared.processor(job.cell.dataset).tokenizer), job.cell.seed)
+    return before
+
+
+def start(cell: Cell, references: DatasetReferences) -> Trained:
+    """What the strategy begins with, nothing trained. Raises `TypeError` if it is no Donut."""
+    strategy = cell.strategy
+    set_seed(cell.seed)
+    # A copy, as of all parts: what one remembers of a cell is no business of the next.
+    model = deepcopy(strategy.start)(references, cell.scale, cell.seed)
+    if not isinstance(model, Donut):
+        raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
+    return Trained(model, Training(fingerprint(model), references.documents))
+
+
+def start_from_zoo(model: Donut, recipe: Mapping[str, Any]) -> Trained:
+    """What a strategy has become upstream, as the zoo has it."""
+    curve = [(step, ted) for step, ted in recipe["curve"]]
+    return Trained(model, Training(**{name: recipe[name] for name in _OF_RECIPE}, curve=curve))
+
+
+def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trained:
+    """Train in place; goes on from what a killed training left in `folder`, which is gone at the end."""
+
+    def validate(model: Donut) -> float:
+        return mean_ted(model, data.processor, data.validation, data.dataset, cell.scale.max_tokens)
+
+    began = time.perf_counter()
+    learning_rate = data.budget.learning_rate * cell.strategy.rate
+    title = f"{cell.strategy.name} on {data.dataset.name}"
+    set_seed(cell.seed)
+    strategy = deepcopy(cell.strategy)
+    curve = train_strategy(before.model, strategy, data, learning_rate, validate, cell.seed, title, folder)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    start = before.training
+    training = replace(
+        start,
+        steps=start.steps + data.steps,
+        documents=start.documents + data.steps * data.batch,
+        seconds=start.seconds + time.perf_counter() - began,
+        learning_rate=learning_rate,
+        optimizer=OPTIMIZER,
+        curve=curve,
+        upstream_curve=start.curve,
+    )
+    return Trained(before.model, training)
