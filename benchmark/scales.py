@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TEACHING = "teaching"
+TASK_TEACHER = "teaching"
 """The name of the budget that task teachers are made with."""
 
 
@@ -81,8 +81,8 @@ class Scale:
         return self.height // cell, self.width // cell
 
     def budget(self, name: str) -> Budget:
-        """``quick``, ``full``, or `TEACHING`."""
-        return {"quick": self.quick, "full": self.full, TEACHING: self.task_teacher}[name]
+        """``quick``, ``full``, or `TASK_TEACHER`."""
+        return {"quick": self.quick, "full": self.full, TASK_TEACHER: self.task_teacher}[name]
 
 
 TINY = Scale(

@@ -17,10 +17,10 @@ from benchmark.training.trainer import Batch
 
 @dataclass(frozen=True, slots=True)
 class PretrainingLoss:
-    """Cross-entropy on the tokens plus the two aids (`training.aids`), which fade out.
+    """Cross-entropy on the tokens plus the two auxiliary losses (`pretraining.auxiliary`), which fade out.
 
     The model carries a `CellReader` as `cell_reader`. The first `encoder_share` of `steps` train the encoder alone to
-    name the characters in each cell; then both aids fade, to nothing after `aided_share`. Without an encoder stage
+    name the characters in each cell; then both auxiliary losses fade, to nothing after `aided_share`. Without an encoder stage
     only the attention is guided.
     """
 

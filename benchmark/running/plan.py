@@ -11,7 +11,7 @@ from benchmark.parts.starts import reference
 from benchmark.running.cells import Cell, identity_of, key_of
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.route import FromCell, FromStart, FromZoo, Route, Surroundings
-from benchmark.scales import TEACHING
+from benchmark.scales import TASK_TEACHER
 from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import Zoo
 
@@ -78,7 +78,7 @@ class Planner:
         return self._jobs[cell.name]
 
     def _route(self, cell: Cell) -> Route:
-        if cell.budget == TEACHING:
+        if cell.budget == TASK_TEACHER:
             return Route(FromStart(), trains=True, teacher=self.reading, balanced=True)
         return BY_NAME[cell.protocol].route(cell, Surroundings(self.reading, self._upstream_recipe))
 
@@ -99,7 +99,7 @@ def task_teacher_cell(cell: Cell) -> Cell:
     It is the reading teacher, fine-tuned on the task, and balanced as the zoo's teachers are, to be pruned.
     """
     strategy = Strategy("task-teacher", "the reading teacher on the task", reference("teacher"), CrossEntropy())
-    return replace(cell, strategy=strategy, protocol="task", budget=TEACHING, seed=0, options=())
+    return replace(cell, strategy=strategy, protocol="task", budget=TASK_TEACHER, seed=0, options=())
 
 
 def needed(jobs: Iterable[Job]) -> set[str]:

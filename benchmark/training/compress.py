@@ -92,7 +92,7 @@ class TrainingData:
 def train_strategy(
     model: Donut,
     strategy: Strategy,
-    course: TrainingData,
+    data: TrainingData,
     learning_rate: float,
     validate: Validate,
     seed: int,
@@ -103,16 +103,16 @@ def train_strategy(
 
     What a killed training left in `folder` is taken up again.
     """
-    objective, budget = strategy.objective, course.budget
+    objective, budget = strategy.objective, data.budget
     assert objective is not None
     attached = strategy.constraint.attach(model) if strategy.constraint else None
     journal = Journal.open(folder / "journal.json")
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    plan = Plan(course.steps, course.batch, learning_rate, seed, save_steps=budget.save_steps)
-    columns = course.teacher_columns() if objective.teaching == "logits" else {}
-    train(model, Documents(course.pages, **columns), plan, _Taught(objective, course), title, folder, callbacks)
+    plan = Plan(data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps)
+    columns = data.teacher_columns() if objective.teaching == "logits" else {}
+    train(model, Documents(data.pages, **columns), plan, _Taught(objective, data), title, folder, callbacks)
     if attached is not None:
         attached.check()
     return journal.curve
@@ -121,20 +121,20 @@ def train_strategy(
 class _Taught:
     """An objective as the trainer wants it: the student's forward pass, what the teacher makes of it, the loss."""
 
-    def __init__(self, objective: Objective, course: TrainingData) -> None:
+    def __init__(self, objective: Objective, data: TrainingData) -> None:
         self._objective = objective
-        self._course = course
+        self._data = data
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         features = self._objective.teaching == "features"
         teacher = None if self._objective.teaching == "none" else self._teacher(batch, features)
-        return self._objective(self._course.outputs_of(model, batch, features), teacher, batch["labels"])
+        return self._objective(self._data.outputs_of(model, batch, features), teacher, batch["labels"])
 
     def _teacher(self, batch: Batch, features: bool) -> Outputs:
         if "teacher_logits" in batch:
             return Outputs(batch["teacher_logits"])
-        with torch.no_grad(), quiet(self._course.teacher):
-            return self._course.outputs_of(self._course.teacher, batch, features)
+        with torch.no_grad(), quiet(self._data.teacher):
+            return self._data.outputs_of(self._data.teacher, batch, features)
 
 
 class _Keep(TrainerCallback):

@@ -122,12 +122,12 @@ class TestTrying:
     def trained(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         done: list[tuple[str, float]] = []
 
-        def train(model: Any, strategy: Strategy, course: TrainingData, learning_rate: float, *_: Any) -> Any:
-            assert {name.split("-")[0] for name in course.validation.ids} == {"validation"}
-            done.append((strategy.name, round(learning_rate / course.budget.learning_rate, 6)))
+        def train(model: Any, strategy: Strategy, data: TrainingData, learning_rate: float, *_: Any) -> Any:
+            assert {name.split("-")[0] for name in data.validation.ids} == {"validation"}
+            done.append((strategy.name, round(learning_rate / data.budget.learning_rate, 6)))
             if strategy.rate > 1:
                 raise FloatingPointError("the loss of step 2 of 3 is nan")
-            return [(course.steps, 1 - abs(strategy.rate - 0.5))]
+            return [(data.steps, 1 - abs(strategy.rate - 0.5))]
 
         monkeypatch.setattr("benchmark.running.stages.train_strategy", train)
         return done

@@ -40,25 +40,25 @@ SMALL = replace(
 class Notes:
     """A trainer that changes one weight and writes down what it was asked for."""
 
-    courses: list[tuple[str, TrainingData, float, int]] = field(default_factory=list)
+    trainings: list[tuple[str, TrainingData, float, int]] = field(default_factory=list)
     strategies: list[Strategy] = field(default_factory=list)
 
     def train(
         self,
         model: Donut,
         strategy: Strategy,
-        course: TrainingData,
+        data: TrainingData,
         learning_rate: float,
         validate: Any,
         seed: int,
         title: str,
         folder: Path,
     ) -> Curve:
-        self.courses.append((strategy.name, course, learning_rate, seed))
+        self.trainings.append((strategy.name, data, learning_rate, seed))
         self.strategies.append(strategy)
         with torch.no_grad():
             model.decoder.model.decoder.layers[0].fc1.bias[0] += 1 + torch.rand(())
-        return [(course.steps, 0.5)]
+        return [(data.steps, 0.5)]
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class TestTraining:
         self, bench: Bench, receipts: Dataset, notes: Notes
     ) -> None:
         bench.trained(Cell(built_in("prune-finetune"), receipts, SMALL, "paper", "quick", seed=3))
-        ((_, course, _, seed),) = notes.courses
+        ((_, data, _, seed),) = notes.trainings
         assert seed == 3
-        assert [name.rsplit("-", 1)[0] for name in course.pages.ids] == ["train-3"] * 24
-        assert [name.rsplit("-", 1)[0] for name in course.validation.ids] == ["validation-0"] * 5
+        assert [name.rsplit("-", 1)[0] for name in data.pages.ids] == ["train-3"] * 24
+        assert [name.rsplit("-", 1)[0] for name in data.validation.ids] == ["validation-0"] * 5
         task_teacher = load_model(bench.zoo.folder / "receipts-mini" / "teacher")
-        assert fingerprint(course.teacher) == fingerprint(task_teacher)
+        assert fingerprint(data.teacher) == fingerprint(task_teacher)
         splits = {split for split, *_ in Watched.opened}
         assert splits == {"train", "validation"}, "test is read for scores alone"
 
@@ -149,7 +149,7 @@ class TestTraining:
     ) -> None:
         slow = replace(DENSE, rate=0.25)
         trained = bench.trained(Cell(slow, receipts, SMALL, "paper", "quick", seed=0))
-        (upstream, task) = notes.courses
+        (upstream, task) = notes.trainings
         assert (upstream[1].dataset.name, task[1].dataset.name) == ("synthdog-mini", "receipts-mini")
         assert (upstream[2], task[2]) == (TINY.quick.learning_rate, TINY.quick.learning_rate / 4)
         assert trained.training.learning_rate == task[2]
@@ -160,7 +160,7 @@ class TestTraining:
             cell = Cell(replace(DENSE, rate=rate), receipts, SMALL, "paper", "quick", 0, (("rate", str(rate)),))
             bench.trained(cell)
         bench.trained(Cell(DENSE, bench.reading, SMALL, "paper", "quick", seed=0))
-        assert [course.dataset.name for _, course, _, _ in notes.courses].count("synthdog-mini") == 1
+        assert [data.dataset.name for _, data, _, _ in notes.trainings].count("synthdog-mini") == 1
 
     def test_all_that_was_read_is_counted(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
         training = bench.trained(Cell(DENSE, receipts, SMALL, "paper", "quick", seed=0)).training
@@ -186,8 +186,8 @@ class TestTraining:
         few = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 10))
         training = bench.trained(Cell(built_in("none"), few, SMALL, "paper", "quick", seed=0)).training
         assert (training.steps, training.documents) == (3, 24)
-        ((_, course, _, _),) = notes.courses
-        assert (len(course.pages), course.batch, course.steps) == (10, 8, 3)
+        ((_, data, _, _),) = notes.trainings
+        assert (len(data.pages), data.batch, data.steps) == (10, 8, 3)
 
     def test_what_training_labels_lose_is_told_once(
         self, bench: Bench, receipts: Dataset, notes: Notes, capsys: pytest.CaptureFixture[str]
@@ -203,8 +203,8 @@ class TestTraining:
     def test_a_limit_cuts_every_split(self, bench: Bench, receipts: Dataset, notes: Notes) -> None:
         cell = Cell(built_in("none"), receipts, SMALL, "paper", "quick", seed=0, limit=3)
         training = bench.trained(cell).training
-        ((_, course, _, _),) = notes.courses
-        assert (len(course.pages), len(course.validation), training.steps) == (3, 3, 1)
+        ((_, data, _, _),) = notes.trainings
+        assert (len(data.pages), len(data.validation), training.steps) == (3, 3, 1)
         assert len(bench.evaluator(cell).test) == 3
 
     def test_a_data_set_that_gives_more_than_was_asked_for_is_cut(
@@ -213,8 +213,8 @@ class TestTraining:
         more = replace(receipts, open=lambda scale, split, seed, count: receipts.open(scale, split, seed, 40))
         cell = Cell(built_in("none"), more, SMALL, "paper", "quick", seed=0)
         bench.trained(cell)
-        ((_, course, _, _),) = notes.courses
-        assert (len(course.pages), len(course.validation), len(bench.evaluator(cell).test)) == (24, 5, 4)
+        ((_, data, _, _),) = notes.trainings
+        assert (len(data.pages), len(data.validation), len(bench.evaluator(cell).test)) == (24, 5, 4)
 
     def test_what_a_part_remembers_of_a_cell_is_forgotten(self, bench: Bench, receipts: Dataset) -> None:
         counting = replace(DENSE, start=Counting(), trains_upstream=False)
@@ -251,7 +251,7 @@ class TestTraining:
         assert "<s_receipts-mini>" in kept.processor.tokenizer.get_vocab()
         assert made.training == bench.trained(cell).training
         assert 0 < made.training.seconds < 100
-        assert len(notes.courses) == 1
+        assert len(notes.trainings) == 1
 
 
 class TestTaskTeacher:
@@ -266,13 +266,13 @@ class TestTaskTeacher:
             for name in ("teacher", "dense-finetune")
             for seed in (0, 1)
         }
-        ((name, course, learning_rate, seed),) = notes.courses
+        ((name, data, learning_rate, seed),) = notes.trainings
         assert len(hashes) == 1
         assert (name, seed, learning_rate) == ("task-teacher", 0, SMALL.task_teacher.learning_rate)
-        assert (len(course.pages), course.steps) == (48, 6)
+        assert (len(data.pages), data.steps) == (48, 6)
         (strategy,) = notes.strategies
         assert (strategy.objective, strategy.constraint) == (CrossEntropy(), None)
-        assert course.teacher is not None
+        assert data.teacher is not None
 
     def test_a_limit_has_its_own(self, bench: Bench, bills: Dataset) -> None:
         for limit in (3, None):
@@ -298,18 +298,18 @@ class TestTaskTeacher:
     def test_other_reading_has_one_too(self, bench: Bench, datasets: dict[str, Dataset], notes: Notes) -> None:
         letters = replace(datasets["synthdog-mini"], name="letters")
         bench.begin(Cell(built_in("teacher"), letters, SMALL, "paper", "quick", 0))
-        ((name, course, _, _),) = notes.courses
-        assert (name, len(course.pages)) == ("task-teacher", 32)
+        ((name, data, _, _),) = notes.trainings
+        assert (name, len(data.pages)) == ("task-teacher", 32)
         assert TINY.task_teacher.documents("reading") == TINY.task_teacher.documents("extraction") == 6400
 
     def test_it_is_the_same_after_its_data_have_been_opened(self, bench: Bench, bills: Dataset, notes: Notes) -> None:
         for _ in range(2):
             opened = replace(bills, open=Remembering(bills))
             jobs = bench.jobs(Cell(built_in("teacher"), opened, SMALL, "paper", "quick", 0))
-            opened.open(SMALL, "validation", len(notes.courses), 1)
+            opened.open(SMALL, "validation", len(notes.trainings), 1)
             for job in jobs:
                 make_model(job, bench.shared)
-        assert len(notes.courses) == 1
+        assert len(notes.trainings) == 1
 
     def test_it_is_balanced_as_the_zoos_are(self, bench: Bench, bills: Dataset) -> None:
         """Pruning by magnitude reads as importance what is only the freedom of scales."""

@@ -87,7 +87,7 @@ def short(pages: EncodedDocuments) -> EncodedDocuments:
 
 
 @pytest.fixture
-def course(
+def data(
     short: EncodedDocuments, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut
 ) -> TrainingData:
     return TrainingData(datasets["receipts-mini"], processor, short, short.head(2), model, BUDGET, len(short))
@@ -131,7 +131,7 @@ def shown(model: Donut) -> Iterator[list[dict[str, torch.Tensor]]]:
         yield seen
 
 
-class TestCourse:
+class TestTrainingData:
     @pytest.mark.parametrize(
         ("count", "documents", "batch", "expected"),
         [
@@ -144,29 +144,29 @@ class TestCourse:
         ],
     )
     def test_documents_are_seen_in_whole_batches_however_few_pages_there_are(
-        self, count: int, documents: int, batch: int, expected: tuple[int, int], course: TrainingData
+        self, count: int, documents: int, batch: int, expected: tuple[int, int], data: TrainingData
     ) -> None:
-        head = course.pages.head(count)
-        course = replace(course, pages=head, documents=documents, budget=replace(BUDGET, batch=batch))
-        assert (course.steps, course.batch) == expected
+        head = data.pages.head(count)
+        data = replace(data, pages=head, documents=documents, budget=replace(BUDGET, batch=batch))
+        assert (data.steps, data.batch) == expected
 
-    def test_the_prompt_is_the_data_sets(self, course: TrainingData, processor: DonutProcessor) -> None:
-        assert processor.tokenizer.convert_ids_to_tokens(course.prompt) == "<s_receipts-mini>"
+    def test_the_prompt_is_the_data_sets(self, data: TrainingData, processor: DonutProcessor) -> None:
+        assert processor.tokenizer.convert_ids_to_tokens(data.prompt) == "<s_receipts-mini>"
 
     def test_outputs_are_those_of_the_pages_and_the_tokens_before(
-        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
+        self, data: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         rows = torch.tensor([1, 4])
-        outputs = course.outputs_of(model, {"pages": short.pages[rows], "labels": short.labels[rows]})
+        outputs = data.outputs_of(model, {"pages": short.pages[rows], "labels": short.labels[rows]})
         assert (outputs.encoder, outputs.decoder) == ((), ())
         for logits, row in zip(outputs.logits, rows.tolist(), strict=True):
             torch.testing.assert_close(logits, read(model, short, row, LONGEST, processor).logits[0], rtol=0, atol=1e-4)
 
     def test_features_are_every_stage_the_memory_and_every_layer(
-        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
+        self, data: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         batch = {"pages": short.pages[3:4], "labels": short.labels[3:4]}
-        outputs = course.outputs_of(model, batch, features=True)
+        outputs = data.outputs_of(model, batch, features=True)
         known = read(model, short, 3, LONGEST, processor)
         encoder, decoder = known.encoder_hidden_states, known.decoder_hidden_states
         assert [len(outputs.encoder), len(outputs.decoder)] == [3, 4]
@@ -181,9 +181,9 @@ class TestCourse:
 
 class TestTeachersLogits:
     def test_each_document_has_its_own(
-        self, course: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
+        self, data: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
-        (logits,) = course.teacher_columns().values()
+        (logits,) = data.teacher_columns().values()
         assert logits.shape == (6, LONGEST, len(processor.tokenizer))
         assert logits.dtype == torch.half
         assert not logits.is_inference()
@@ -191,7 +191,7 @@ class TestTeachersLogits:
             known = read(model, short, row, LONGEST, processor).logits[0]
             torch.testing.assert_close(logits[row].float(), known, rtol=0, atol=1e-2)
 
-    def test_also_beyond_what_is_computed_at_once(self, course: TrainingData, short: EncodedDocuments) -> None:
+    def test_also_beyond_what_is_computed_at_once(self, data: TrainingData, short: EncodedDocuments) -> None:
         """130 documents of one token, shown to a teacher that says what is on the page."""
 
         class Saying(nn.Module):
@@ -208,25 +208,25 @@ class TestTeachersLogits:
             torch.zeros(130, 1, 2),
             ({},) * 130,
         )
-        course = replace(course, pages=pages, teacher=cast(Donut, Saying()))
-        logits = course.teacher_columns()["teacher_logits"]
+        data = replace(data, pages=pages, teacher=cast(Donut, Saying()))
+        logits = data.teacher_columns()["teacher_logits"]
         assert logits.flatten().round().tolist() == list(range(130))
 
     def test_they_are_computed_once_in_evaluation(
-        self, course: TrainingData, model: Donut, shown: list[dict[str, torch.Tensor]]
+        self, data: TrainingData, model: Donut, shown: list[dict[str, torch.Tensor]]
     ) -> None:
         model.train()
-        first, second = course.teacher_columns(), course.teacher_columns()
+        first, second = data.teacher_columns(), data.teacher_columns()
         assert first["teacher_logits"] is second["teacher_logits"]
         assert len(shown) == 1
         assert model.training
 
-    def test_they_are_kept_only_if_they_fit(self, course: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
-        size = course.teacher_columns()["teacher_logits"].nbytes
+    def test_they_are_kept_only_if_they_fit(self, data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = data.teacher_columns()["teacher_logits"].nbytes
         monkeypatch.setattr(compress, "_LARGEST_CACHE", size)
-        assert course.teacher_columns()
+        assert data.teacher_columns()
         monkeypatch.setattr(compress, "_LARGEST_CACHE", size - 1)
-        assert course.teacher_columns() == {}
+        assert data.teacher_columns() == {}
 
     def test_a_gigabyte_fits(self) -> None:
         assert compress._LARGEST_CACHE == 2**30
@@ -234,18 +234,18 @@ class TestTeachersLogits:
 
 class TestPlan:
     def test_it_is_that_of_the_budget_at_the_given_rate(
-        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
-        course = replace(course, budget=replace(BUDGET, batch=2, save_steps=11))
-        train_strategy(student, strategy(CrossEntropy()), course, 0.003, nothing, 7, "a title", tmp_path / "x")
+        data = replace(data, budget=replace(BUDGET, batch=2, save_steps=11))
+        train_strategy(student, strategy(CrossEntropy()), data, 0.003, nothing, 7, "a title", tmp_path / "x")
         assert trainer.plan == Plan(steps=3, batch=2, learning_rate=0.003, seed=7, save_steps=11)
         assert trainer.model is student
         assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
 
     def test_it_trains_on_the_documents_of_the_course_not_on_validation(
-        self, course: TrainingData, short: EncodedDocuments, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, data: TrainingData, short: EncodedDocuments, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
-        train_strategy(student, strategy(CrossEntropy()), course, 0.02, nothing, 0, "", tmp_path)
+        train_strategy(student, strategy(CrossEntropy()), data, 0.02, nothing, 0, "", tmp_path)
         batch = trainer.batch(0, 1, 2, 3, 4, 5)
         assert set(batch) == {"pages", "labels", "points"}
         assert torch.equal(batch["pages"], short.pages)
@@ -253,7 +253,7 @@ class TestPlan:
         assert torch.equal(batch["points"], short.points)
 
     def test_validation_is_read_as_often_as_the_budget_says_and_written_down(
-        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         read: list[Donut] = []
 
@@ -261,7 +261,7 @@ class TestPlan:
             read.append(model)
             return len(read) / 10
 
-        curve = train_strategy(student, strategy(CrossEntropy()), course, 0.02, validate, 0, "", tmp_path)
+        curve = train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path)
         assert curve == []
         (callback,) = trainer.callbacks
         assert isinstance(callback, EverySteps)
@@ -269,7 +269,7 @@ class TestPlan:
             callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None))
         assert read == [student, student]
         assert json.loads((tmp_path / "journal.json").read_text())["curve"] == [[3, 0.1], [5, 0.2]]
-        assert train_strategy(student, strategy(CrossEntropy()), course, 0.02, validate, 0, "", tmp_path) == [
+        assert train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path) == [
             (3, 0.1),
             (5, 0.2),
         ]
@@ -283,23 +283,23 @@ class State:
 
 class TestTeaching:
     def lesson(
-        self, teaching: Teaching, course: TrainingData, student: Donut, trainer: FakeTrainer, folder: Path
+        self, teaching: Teaching, data: TrainingData, student: Donut, trainer: FakeTrainer, folder: Path
     ) -> tuple[Outputs, Outputs | None, torch.Tensor, Batch]:
         """What the objective hears of documents 3 and 0, in this order."""
         listening = Listening(teaching)
-        course.teacher.train()
-        train_strategy(student, strategy(listening), course, 0.02, nothing, 0, "", folder)
+        data.teacher.train()
+        train_strategy(student, strategy(listening), data, 0.02, nothing, 0, "", folder)
         batch = trainer.batch(3, 0)
         loss = trainer.loss(student, batch, 0.5)
         ((ours, theirs, labels),) = listening.heard
-        assert course.teacher.training
+        assert data.teacher.training
         assert loss.requires_grad
         assert float(loss.detach()) == pytest.approx(float(ours.logits.detach().square().mean()))
         return ours, theirs, labels, batch
 
     def test_without_a_teacher_none_is_asked(
         self,
-        course: TrainingData,
+        data: TrainingData,
         student: Donut,
         short: EncodedDocuments,
         processor: DonutProcessor,
@@ -307,7 +307,7 @@ class TestTeaching:
         shown: list[dict[str, torch.Tensor]],
         tmp_path: Path,
     ) -> None:
-        ours, theirs, labels, _ = self.lesson("none", course, student, trainer, tmp_path)
+        ours, theirs, labels, _ = self.lesson("none", data, student, trainer, tmp_path)
         assert theirs is None
         assert shown == []
         assert (ours.encoder, ours.decoder) == ((), ())
@@ -320,7 +320,7 @@ class TestTeaching:
     def test_logits_are_of_the_same_documents_kept_or_not(
         self,
         kept: bool,
-        course: TrainingData,
+        data: TrainingData,
         student: Donut,
         short: EncodedDocuments,
         processor: DonutProcessor,
@@ -332,7 +332,7 @@ class TestTeaching:
     ) -> None:
         if not kept:
             monkeypatch.setattr(compress, "_LARGEST_CACHE", 0)
-        ours, theirs, labels, batch = self.lesson("logits", course, student, trainer, tmp_path)
+        ours, theirs, labels, batch = self.lesson("logits", data, student, trainer, tmp_path)
         assert ("teacher_logits" in batch) == kept
         assert len(shown) == 1
         assert torch.equal(labels, short.labels[[3, 0], :12])
@@ -346,7 +346,7 @@ class TestTeaching:
 
     def test_features_are_of_the_same_pages_and_tokens(
         self,
-        course: TrainingData,
+        data: TrainingData,
         student: Donut,
         short: EncodedDocuments,
         processor: DonutProcessor,
@@ -357,7 +357,7 @@ class TestTeaching:
     ) -> None:
         seen: list[dict[str, torch.Tensor]] = []
         with student.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True):
-            ours, theirs, labels, batch = self.lesson("features", course, student, trainer, tmp_path)
+            ours, theirs, labels, batch = self.lesson("features", data, student, trainer, tmp_path)
         assert "teacher_logits" not in batch
         assert theirs is not None
         assert torch.equal(labels, short.labels[[3, 0], :12])
@@ -403,11 +403,11 @@ class TestConstraint:
     """With the real training loop, on three steps of two documents."""
 
     @pytest.fixture
-    def course(self, course: TrainingData) -> TrainingData:
-        return replace(course, budget=replace(BUDGET, batch=2, evaluations=3))
+    def data(self, data: TrainingData) -> TrainingData:
+        return replace(data, budget=replace(BUDGET, batch=2, evaluations=3))
 
     def test_it_is_there_from_the_first_step_and_acts_before_anyone_looks(
-        self, course: TrainingData, student: Donut, tmp_path: Path
+        self, data: TrainingData, student: Donut, tmp_path: Path
     ) -> None:
         events: list[str] = []
 
@@ -424,19 +424,19 @@ class TestConstraint:
             return 0.5
 
         mine = strategy(Noted(), constraint=cast(Constraint, Attached(events)))
-        curve = train_strategy(student, mine, course, 0.02, validate, 0, "", tmp_path)
+        curve = train_strategy(student, mine, data, 0.02, validate, 0, "", tmp_path)
         assert events == ["attach", *["loss", "after step", "validate"] * 3, "check"]
         assert curve == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
     def test_a_broken_one_ends_the_training(
-        self, course: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
+        self, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
         mine = strategy(CrossEntropy(), constraint=cast(Constraint, Attached([], broken=True)))
         with pytest.raises(RuntimeError, match="broken"):
-            train_strategy(student, mine, course, 0.02, nothing, 0, "", tmp_path)
+            train_strategy(student, mine, data, 0.02, nothing, 0, "", tmp_path)
         assert trainer.model is student
 
-    def test_validation_sees_the_zeros_kept(self, course: TrainingData, student: Donut, tmp_path: Path) -> None:
+    def test_validation_sees_the_zeros_kept(self, data: TrainingData, student: Donut, tmp_path: Path) -> None:
         prune_globally(student, magnitudes(student), 0.6)
         pruned = zeros(student)
         assert pruned > 10_000
@@ -451,7 +451,7 @@ class TestConstraint:
             return train_strategy(
                 student,
                 strategy(CrossEntropy(), constraint),
-                course,
+                data,
                 0.002,
                 validate,
                 0,

@@ -1,4 +1,4 @@
-"""The two aids that teach the zoo to read, by hand, and how they fade."""
+"""The two auxiliary losses that teach the zoo to read, by hand, and how they fade."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def aided(processor: DonutProcessor, encoder_share: float = 0.1, shift: int = 0,
 
 
 class TestFading:
-    """The first tenth trains the encoder alone; at three fifths both aids are gone."""
+    """The first tenth trains the encoder alone; at three fifths both auxiliary losses are gone."""
 
     @pytest.fixture
     def batch(self, pages: EncodedDocuments) -> Batch:
@@ -139,7 +139,7 @@ class TestFading:
             return float(read), float(guided), float(reader.loss(cells, labels, places))
 
     @pytest.mark.parametrize(("done", "aid"), [(0.1, 1.0), (0.35, 0.5), (0.5, 0.2), (0.6, 0.0), (0.9, 0.0)])
-    def test_both_aids_fade_out(
+    def test_both_auxiliary_losses_fade_out(
         self, done: float, aid: float, reading: Donut, batch: Batch, processor: DonutProcessor
     ) -> None:
         read, guided, cells = self.parts(reading, batch)
