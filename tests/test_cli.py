@@ -84,6 +84,7 @@ def test_list_tells_where_each_thing_comes_from(plugin: str, capsys: pytest.Capt
         "summary": "[a] strategy",
         "source": plugin,
         "paper": "Nobody 2020, sec. 1",
+        "protocols": "paper, task",
     }
     assert row in listing["strategies"]
     assert {"name": "test-pages", "summary": "noise", "source": plugin, "paper": ""} in listing["datasets"]

@@ -29,7 +29,10 @@ def list_plugins(
 def _describe(registry: Registry) -> Listing:
     return {
         "strategies": [
-            _row(name, entry.item.summary, entry.source, entry.item.paper)
+            {
+                **_row(name, entry.item.summary, entry.source, entry.item.paper),
+                "protocols": ", ".join(entry.item.protocols),
+            }
             for name, entry in registry.strategies.items()
         ],
         "datasets": [
@@ -55,7 +58,7 @@ def _print_tables(listing: Listing) -> None:
     if not console.is_terminal:
         console.width = 200  # whoever reads a pipe wants a row a line
     for kind, rows in listing.items():
-        table = Table("name", "summary", "source", "paper", title=kind, title_justify="left", box=SIMPLE_HEAD)
+        table = Table(*(rows[0] if rows else ()), title=kind, title_justify="left", box=SIMPLE_HEAD)
         for row in rows:
             table.add_row(*map(Text, row.values()))
         console.print(table)

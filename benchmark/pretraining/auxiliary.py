@@ -1,4 +1,4 @@
-"""Two teachers that a renderer gives for free, used to make the zoo and faded out before its end.
+"""Two losses that a renderer gives for free, used to make the zoo and faded out before its end.
 
 Plain cross-entropy learns next to nothing in tens of thousands of pages: a character is one token among many, and a
 decoder that does not yet know where to look cannot tell the encoder what to see. Both need to know where each

@@ -20,8 +20,8 @@ class PretrainingLoss:
     """Cross-entropy on the tokens plus the two auxiliary losses (`pretraining.auxiliary`), which fade out.
 
     The model carries a `CellReader` as `cell_reader`. The first `encoder_share` of `steps` train the encoder alone to
-    name the characters in each cell; then both auxiliary losses fade, to nothing after `aided_share`. Without an encoder stage
-    only the attention is guided.
+    name the characters in each cell; then both auxiliary losses fade, to nothing after `aided_share`. Without an
+    encoder stage only the attention is guided.
     """
 
     scale: Scale

@@ -37,7 +37,8 @@ class Recipe:
     """How one checkpoint of the zoo is made.
 
     `documents` distinct training documents are seen in `steps` batches. The first `encoder_share` of the steps
-    train the encoder alone to name the character in each cell; then both auxiliary losses fade, to nothing after `aided_share`.
+    train the encoder alone to name the character in each cell; then both auxiliary losses fade, to nothing after
+    `aided_share`.
     """
 
     name: str
