@@ -169,8 +169,8 @@ class Strategy:
 
     `protocols` are those that it is defined for. Under ``paper`` its model is made on the reading set and then
     fine-tuned on the task, under the same objective and constraint both times; if not `trains_upstream`, it does no
-    more reading than its start has done. Under ``task`` its start is applied to the task's own teacher and trained on
-    the task.
+    more reading than its start has done. Under ``task`` its start is applied to the references of the
+    task, whose teacher is the task's own, and trained on the task.
 
     `rate` multiplies the learning rate of the budget on a task: a model that is near an optimum is thrown out of it by
     steps that a pruned one needs. `task_rate` is that of the protocol ``task``, if it is another. Rates are chosen on

@@ -56,7 +56,7 @@ def _numbers(row: Row) -> list[str]:
     from benchmark.report.columns import F1, PACKED, TED
     from benchmark.report.latency import RATIO
 
-    if not row.measured:
+    if not row.scored:
         return ["failed", "", "", ""]
     return [TED.text(row), _mean(F1, row), _mean(PACKED, row), RATIO.text(row)]
 

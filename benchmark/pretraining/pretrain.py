@@ -27,7 +27,7 @@ from benchmark.running.protocols.paper import learns_upstream
 from benchmark.scales import Scale
 from benchmark.scoring.predict import mean_ted
 from benchmark.training.journal import Journal
-from benchmark.training.trainer import Documents, EverySteps, Plan, train
+from benchmark.training.trainer import Documents, EverySteps, Schedule, train
 from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import RECIPE, UPSTREAM, Zoo, write_recipe
 
@@ -144,14 +144,14 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
         journal.add(step, ted)
         print(f"{recipe.name}: step {step}, validation N-TED {ted:.3f}, {journal.seconds:.0f} s", flush=True)
 
-    plan = Plan(
+    schedule = Schedule(
         recipe.steps,
         recipe.batch,
         recipe.learning_rate,
         recipe.seed,
         save_steps=max(1, recipe.steps // 20),
     )
-    train(model, Documents(pages), plan, loss, recipe.name, work, [EverySteps(look, 10)])
+    train(model, Documents(pages), schedule, loss, recipe.name, work, [EverySteps(look, 10)])
     del model.cell_reader
     model.generation_config.forced_eos_token_id = None
     balance(model)

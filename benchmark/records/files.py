@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmark.errors import OutputError, UserError
-from benchmark.records.migrations import migrate, old_name
+from benchmark.records.migrations import migrate
 from benchmark.records.record import SCHEMA_VERSION, Prediction, Record
 
 
@@ -68,7 +68,7 @@ def read_record(path: Path) -> Record:
         record = Record.model_validate(content)
     except ValueError as error:
         raise UserError(f"{path}: not a record: {_one_line(error)}") from error
-    if path.stem not in {record.cell, old_name(record.cell, version)}:
+    if path.stem not in {record.cell, record.old_cell if version < 3 else record.cell}:
         # A renamed copy would be counted as another cell.
         raise UserError(f"{path}: holds the record of the cell {record.cell}")
     return record

@@ -17,13 +17,6 @@ def migrate(content: Mapping[str, Any], version: int) -> dict[str, Any] | None:
     return {**result, "schema_version": version}
 
 
-def old_name(cell: str, version: int) -> str:
-    """The name that a cell of today had in files of `version`."""
-    # Names of data sets and scales have no "__", so the fourth part is the protocol.
-    parts = cell.split("__")
-    return "__".join(parts if version > 2 else [*parts[:3], *parts[4:]])
-
-
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     """Version 1 gave the CKA of isotropic noise as the floor, and did not say what a start had been trained on."""
     metrics = content.get("metrics")

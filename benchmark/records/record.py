@@ -70,7 +70,7 @@ class Efficiency(_Frozen):
     `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. Latencies are those
     of a fixed number of tokens, timed in turns with the teacher: `latency_ratio` is the median over `latency_rounds` of
     the model's time by the teacher's in the same round, `latency_control` that of the teacher's second entry, which
-    computes the same as the first; each with a 95 % interval. Models of the same `computation` are timed once.
+    computes the same as the first; each with a 95 % interval. Models of the same `computation` are timed once in a run.
     """
 
     params_total: int
@@ -158,8 +158,16 @@ class Record(_Frozen):
 
     @property
     def cell(self) -> str:
+        return self._name(self.protocol)
+
+    @property
+    def old_cell(self) -> str:
+        """The name that versions 1 and 2 gave to its files."""
+        return self._name(None)
+
+    def _name(self, protocol: str | None) -> str:
         return cell_name(
-            self.strategy, self.dataset, self.scale, self.protocol, self.budget, self.seed,
+            self.strategy, self.dataset, self.scale, protocol, self.budget, self.seed,
             options=self.options, limit=self.limit, device=self.device,
         )  # fmt: skip
 
@@ -182,7 +190,7 @@ def cell_name(
     strategy: str,
     dataset: str,
     scale: str,
-    protocol: str,
+    protocol: str | None,
     budget: str,
     seed: int,
     *,
@@ -192,9 +200,10 @@ def cell_name(
 ) -> str:
     """The name of a cell, which is the stem of its files: all that changes a result, no two cells the same.
 
-    Options are in it as ``key=value``, percent-encoded; in a name that would be too long, as their hash.
+    Options are in it as ``key=value``, percent-encoded; in a name that would be too long, as their hash. Versions 1 and
+    2 knew no protocol: None gives the names of their files.
     """
-    cell = [strategy, dataset, scale, protocol, budget]
+    cell = [strategy, dataset, scale, *([protocol] if protocol else []), budget]
     chosen = [f"{_encoded(key)}={_encoded(value)}" for key, value in sorted((options or {}).items())]
     rest = [f"limit{limit}"] if limit is not None else []
     rest += [device] if device != "cpu" else []

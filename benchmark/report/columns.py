@@ -95,8 +95,9 @@ class Measured:
     def text(self, row: Row) -> str:
         mean, spread = row.mean(self.get), row.spread(self.get)
         if mean is None:
-            return "" if row.measured else "failed"
-        error = "" if spread is None else f" ± {number(spread, self.digits)}"
+            return "" if row.scored else "failed"
+        # What prints as nothing is none: sizes hardly differ from seed to seed.
+        error = "" if spread is None or round(spread, self.digits) == 0 else f" ± {number(spread, self.digits)}"
         return number(mean, self.digits) + error
 
     def fields(self, row: Row) -> tuple[Field, ...]:
@@ -117,7 +118,7 @@ class Seeds:
 
     def fields(self, row: Row) -> tuple[Field, ...]:
         errors = "; ".join(str(record.error) for record in row.failures)
-        return len(row.measured), len(row.distinct), len(row.failures), errors or None
+        return len(row.scored), len(row.distinct), len(row.failures), errors or None
 
 
 MILLION = 1e6

@@ -15,11 +15,7 @@ _RATIO = efficiency("latency_ratio")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A model's time by the teacher's: the mean over distinct checkpoints, with a 95 % interval.
-
-    Checkpoints of the same computation were timed once, so the interval is that of any; others have the widest that
-    holds them all.
-    """
+    """A model's time by the teacher's: the mean over distinct checkpoints, and an interval that holds all theirs."""
 
     heading: ClassVar[str] = "latency (x teacher)"
     align: ClassVar[str] = "right"
@@ -32,7 +28,7 @@ class Ratio:
     def text(self, row: Row) -> str:
         mean = row.mean(_RATIO)
         if mean is None:
-            return "" if row.measured else "failed"
+            return "" if row.scored else "failed"
         return _with_interval(mean, *_interval(row))
 
     def fields(self, row: Row) -> tuple[Field, ...]:
@@ -45,7 +41,7 @@ LATENCY: tuple[Column, ...] = (RATIO, Measured("latency_ms_p50", "latency p50 (m
 
 def control_sentence(rows: Sequence[Row]) -> str:
     """What the ratio of the teacher to itself was, which should be 1; empty where no record says."""
-    timed = [record.efficiency for row in rows for record in row.measured if record.efficiency]
+    timed = [record.efficiency for row in rows for record in row.scored if record.efficiency]
     found = {
         _with_interval(one.latency_control, one.latency_control_low, one.latency_control_high)
         for one in timed
@@ -56,8 +52,6 @@ def control_sentence(rows: Sequence[Row]) -> str:
 
 def _interval(row: Row) -> tuple[float | None, float | None]:
     timed: list[Efficiency] = [record.efficiency for record in row.distinct if record.efficiency]
-    if timed and timed[0].computation and len({one.computation for one in timed}) == 1:
-        timed = timed[:1]
     lows = [one.latency_ratio_low for one in timed if one.latency_ratio_low is not None]
     highs = [one.latency_ratio_high for one in timed if one.latency_ratio_high is not None]
     return min(lows, default=None), max(highs, default=None)

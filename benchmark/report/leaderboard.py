@@ -127,7 +127,7 @@ def _each(get: Callable[[Record], float | None], form: str = ",") -> Callable[[R
     """The different numbers of a row's measured records: what was given to them, not measured, has no spread."""
 
     def text(row: Row) -> str:
-        numbers = {value for record in row.measured if (value := get(record)) is not None}
+        numbers = {value for record in row.scored if (value := get(record)) is not None}
         return " or ".join(f"{number:{form}}" for number in sorted(numbers))
 
     return text
@@ -157,12 +157,12 @@ def _how_to_read() -> list[str]:
 
 def _noise(rows: Sequence[Row]) -> list[str]:
     """What the test size allows: at 95 % a mean of n scores in [0, 1] errs by up to about 1/sqrt(n)."""
-    records = [record for row in rows for record in row.measured if record.test_documents]
+    records = [record for row in rows for record in row.scored if record.test_documents]
     if not records:
         return []
     documents = min(record.test_documents for record in records)
     several = any(row.spread(TED.get) is not None for row in rows)
-    why = "One checkpoint a row" if any(len(row.measured) > 1 for row in rows) else "One seed"
+    why = "One checkpoint a row" if any(len(row.scored) > 1 for row in rows) else "One seed"
     spread = "± is the sample standard deviation over seeds. " if several else f"{why}, so no error bars. "
     return [
         f"{spread}No confidence intervals are computed yet: with {documents} documents the sampling error of "

@@ -33,10 +33,11 @@ class Ranking:
 
     @property
     def ranks(self) -> dict[str, str]:
-        """The rank of each strategy, or none at all while one lacks seeds; what prints the same score shares a rank."""
-        if self._seedless:
+        """The rank of each strategy that has several seeds; what prints the same score shares a rank."""
+        lacking = self._seedless
+        scores = {row.strategy: _score(row) for row in self.competing if row.strategy not in lacking}
+        if lacking and len(scores) == 1:  # the first of one
             return {}
-        scores = {row.strategy: _score(row) for row in self.competing}
         return {name: str(1 + sum(other > score for other in scores.values())) for name, score in scores.items()}
 
     @property
@@ -45,7 +46,9 @@ class Ranking:
         lacking = self._seedless
         if not lacking:
             return ""
-        names = "each row" if len(lacking) == len(self.competing) else ", ".join(lacking)
+        if self.ranks:
+            return f"No rank for {listed(lacking)}: another seed can turn the order, and there is only one checkpoint."
+        names = "each row" if len(lacking) == len(self.competing) else listed(lacking)
         where = " that could have a rank" if self.apart and names == "each row" else ""
         return f"No ranks: another seed can turn the order, and of {names}{where} there is only one checkpoint."
 
@@ -86,7 +89,7 @@ def rankings(records: Iterable[Record]) -> dict[Setting, Ranking]:
 def rank(rows: Sequence[Row]) -> Ranking:
     """The rows of one setting, by score in each group. Keeps the order of equals."""
     references = [row for row in rows if row.reference or _same_as(row, rows)]
-    failed = [row for row in rows if row not in references and not row.measured]
+    failed = [row for row in rows if row not in references and not row.scored]
     groups: dict[Documents, list[Row]] = {}
     for row in sorted(rows, key=_score, reverse=True):
         if row not in references and row not in failed:
@@ -109,17 +112,17 @@ def listed(words: Sequence[str]) -> str:
 
 def _same_as(row: Row, rows: Sequence[Row]) -> str | None:
     """The reference whose very checkpoint a row is."""
-    hashes = {record.model_hash for record in row.measured}
+    hashes = {record.model_hash for record in row.scored}
     if row.reference or not hashes:
         return None
     references = (other for other in rows if other.reference)
-    known = ((other.strategy, {record.model_hash for record in other.measured} - {None}) for other in references)
+    known = ((other.strategy, {record.model_hash for record in other.scored} - {None}) for other in references)
     return next((strategy for strategy, theirs in known if hashes <= theirs), None)
 
 
 def _documents(row: Row) -> Documents:
     """Of a strategy's own training alone: what its start had seen before decides nothing."""
-    return tuple(sorted({record.documents for record in row.measured}))
+    return tuple(sorted({record.documents for record in row.scored}))
 
 
 def _counted(number: Documents) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ from benchmark.records.record import Record
 from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.latency import LATENCY
-from benchmark.report.ranking import rank
+from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
 
 Sections = dict[Setting, list[Row]]
@@ -60,8 +60,8 @@ def _table(sections: Sections) -> list[str]:
     rows = {setting: {row.strategy: row for row in rows} for setting, rows in sections.items()}
     measured: dict[str, tuple[Column, Setting]] = {_heading(s, sections): (TED, s) for s in sections}
     measured |= {column.heading: (column, _read(sections)) for column in _COSTS}
-    names = _ordered(rows)
     apart = {row.strategy for found in sections.values() for row in rank(found).apart}
+    names = _ordered(rows, apart)
     cells = [
         [
             name + (_APART if name in apart else ""),
@@ -72,11 +72,20 @@ def _table(sections: Sections) -> list[str]:
     frame = pd.DataFrame(cells, columns=["strategy", *measured], dtype=object)
     said = _said(sections)
     if apart:
-        why = "trained on another number of documents than the rows that are ranked with each other"
-        said.append(f"{_APART.strip()} On at least one data set it {why}.")
+        said.append(f"{_APART.strip()} {' '.join(_why_apart(sections))}")
     if any(_mean(rows, name) is None for name in names):
         said.append("Rows that lack a score come last, in no order.")
     return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]
+
+
+def _why_apart(sections: Sections) -> list[str]:
+    """Why rows have no rank: each sentence once, with the data sets that it is true of."""
+    found: dict[str, list[str]] = {}
+    for setting, rows in sections.items():
+        why = rank(rows).why_apart
+        if why:
+            found.setdefault(why, []).append(_heading(setting, sections))
+    return [f"{listed(headings)}: {why[0].lower()}{why[1:]}" for why, headings in found.items()]
 
 
 def _said(sections: Sections) -> list[str]:
@@ -120,15 +129,15 @@ def _read(sections: Sections) -> Setting:
     return next(reading, next(iter(sections)))
 
 
-def _ordered(rows: dict[Setting, dict[str, Row]]) -> list[str]:
-    """References first, then by the mean of the scores; strategies that lack one last."""
+def _ordered(rows: dict[Setting, dict[str, Row]], apart: Set[str]) -> list[str]:
+    """References first, then by the mean of the scores, those without a rank below; strategies that lack one last."""
     references = {name: row.reference for found in rows.values() for name, row in found.items()}
 
-    def place(name: str) -> tuple[bool, bool, float]:
+    def position(name: str) -> tuple[bool, bool, bool, float]:
         mean = _mean(rows, name)
-        return not references[name], mean is None, -(mean or 0.0)
+        return not references[name], mean is None, name in apart, -(mean or 0.0)
 
-    return sorted(references, key=place)
+    return sorted(references, key=position)
 
 
 def _mean(rows: dict[Setting, dict[str, Row]], name: str) -> float | None:

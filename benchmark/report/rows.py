@@ -74,7 +74,7 @@ class Row:
         return distinct(record.start for record in self.records)
 
     @property
-    def measured(self) -> tuple[Record, ...]:
+    def scored(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "ok")
 
     @property
@@ -88,7 +88,7 @@ class Row:
         A record that does not say which it scored stands for one of its own.
         """
         found: dict[str | int, list[Record]] = {}
-        for number, record in enumerate(self.measured):
+        for number, record in enumerate(self.scored):
             found.setdefault(record.model_hash or number, []).append(record)
         return tuple(tuple(same) for same in found.values())
 
@@ -100,8 +100,8 @@ class Row:
     @property
     def deterministic(self) -> bool:
         """Whether nothing was trained, and several seeds gave the same model: another one would too."""
-        untrained = all(record.objective is None for record in self.measured)
-        return untrained and len(self.measured) > 1 and len(self.distinct) == 1
+        untrained = all(record.objective is None for record in self.scored)
+        return untrained and len(self.scored) > 1 and len(self.distinct) == 1
 
     def values(self, get: Get) -> list[float]:
         """What `get` finds in the measured records of distinct checkpoints, by seed."""

@@ -11,7 +11,7 @@ from benchmark.report.rows import Row
 
 def seeds_sentence(rows: Sequence[Row]) -> str:
     """One sentence over all rows but the references; empty where no record says anything."""
-    telling = [row for row in rows if not row.reference and any(_tells(record) for record in row.measured)]
+    telling = [row for row in rows if not row.reference and any(_tells(record) for record in row.scored)]
     if not telling:
         return ""
     changes = _phrases(telling, lambda record: record.seed_changes)
@@ -28,16 +28,23 @@ def _tells(record: Record) -> bool:
 
 
 def _upstream_is_kept(rows: Sequence[Row]) -> bool:
-    records = [record for row in rows for record in row.measured]
+    """Whether a seed changes nothing of what any row has read before the task."""
+    records = [record for row in rows for record in row.scored]
     kept = any("upstream" in phrase for record in records for phrase in record.seed_keeps)
-    return kept and all(record.protocol == "paper" and record.task == "extraction" for record in records)
+    tasks = all((record.protocol, record.task) == ("paper", "extraction") for record in records)
+    return kept and tasks and not any(map(_reads_anew, records))
+
+
+def _reads_anew(record: Record) -> bool:
+    trainings = [phrase for phrase in record.seed_changes if "training documents" in phrase]
+    return any(f" of {record.dataset} " not in phrase for phrase in trainings)
 
 
 def _phrases(rows: Sequence[Row], get: Callable[[Record], list[str]]) -> list[str]:
     """Each phrase once, with the strategies that it holds for if it does not for all."""
     holders: dict[str, list[str]] = {}
     for row in rows:
-        for phrase in dict.fromkeys(phrase for record in row.measured for phrase in get(record)):
+        for phrase in dict.fromkeys(phrase for record in row.scored for phrase in get(record)):
             holders.setdefault(phrase, []).append(row.strategy)
     return [phrase + _whose(names, [row.strategy for row in rows]) for phrase, names in holders.items()]
 

@@ -108,7 +108,7 @@ def all_records_csv(records: Sequence[Record]) -> str:
 
 def about_test(rows: Sequence[Row]) -> str:
     """What to know of the test split and the seeds, and what a reader that ignores the page and a perfect one get."""
-    records = [record for row in rows for record in row.measured]
+    records = [record for row in rows for record in row.scored]
     seeds = sorted({record.seed for row in rows for record in row.records})
     text = f"Seed{'s' if len(seeds) > 1 else ''} {distinct(seeds)}"
     if records:

@@ -106,7 +106,10 @@ def describe(part: object) -> str:
         return describe(part.func)
     if type(part).__repr__ is object.__repr__ and type(part).__str__ is object.__str__:
         return type(part).__name__  # its place in memory says nothing
-    return str(getattr(part, "__name__", None) or part)
+    try:
+        return str(getattr(part, "__name__", None) or part)
+    except Exception:  # a text that a plugin writes may raise anything
+        return type(part).__name__
 
 
 def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> list[tuple[Strategy, Options]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from benchmark.devices import move
@@ -10,52 +10,55 @@ from benchmark.measure import Subject, measure
 from benchmark.models.donut import Donut
 from benchmark.models.processor import prompt_of
 from benchmark.records.files import write_record
-from benchmark.records.record import Record
+from benchmark.records.record import Efficiency, Record
 from benchmark.running.plan import Job
-from benchmark.running.recording import error_line
 from benchmark.running.shared import Shared
 from benchmark.running.trained import reopen
 
 
-def measure_records(jobs: Iterable[Job], records: Mapping[str, Record], shared: Shared) -> dict[str, Record]:
-    """These records with their costs, which are written down; one whose model cannot be measured fails.
-
-    Cells that read the same tokens are timed in turns with one teacher.
-    """
-    waiting = [job for job in jobs if job.name in records and _unmeasured(records[job.name])]
-    groups: dict[tuple[str, ...], list[Job]] = {}
-    for job in waiting:
-        vocabulary = shared.processor(job.cell.dataset).tokenizer.get_vocab()
-        groups.setdefault(tuple(sorted(vocabulary)), []).append(job)
-    measured = dict(records)
-    for group in groups.values():
-        teacher = _subject(group[0], shared.teacher(group[0]), shared)
-        found = measure(teacher, {job.name: partial(_load, job, shared) for job in group})
-        for name, costs in found.items():
-            measured[name] = _with_costs(records[name], costs)
-            write_record(shared.output, measured[name])
-    return measured
-
-
-def _unmeasured(record: Record) -> bool:
+def unmeasured(record: Record) -> bool:
     return record.status == "ok" and record.efficiency is None
+
+
+def measure_records(
+    jobs: Iterable[Job], records: Mapping[str, Record], shared: Shared
+) -> tuple[dict[str, Record], dict[str, Exception]]:
+    """These records with their costs, which are written down, and why some could not be measured.
+
+    What could not be measured keeps its scores, and is tried again by the next run. Cells that read the same tokens are
+    timed in turns with one teacher.
+    """
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        if job.name in records and unmeasured(records[job.name]):
+            vocabulary = shared.processor(job.cell.dataset).tokenizer.get_vocab()
+            groups.setdefault(tuple(sorted(vocabulary)), []).append(job)
+    measured, failures = dict(records), dict[str, Exception]()
+    for group in groups.values():
+        for name, costs in _measure(group, shared).items():
+            if isinstance(costs, Exception):
+                failures[name] = costs
+            else:
+                measured[name] = records[name].model_copy(update={"efficiency": costs})
+                write_record(shared.output, measured[name])
+    return measured, failures
+
+
+def _measure(group: Sequence[Job], shared: Shared) -> Mapping[str, Efficiency | Exception]:
+    try:
+        teacher = _subject(group[0], shared.teacher(group[0]), shared)
+        return measure(teacher, {job.name: partial(_load, job, shared) for job in group})
+    except Exception as error:  # without a teacher none can be measured
+        return {job.name: error for job in group}
 
 
 def _load(job: Job, shared: Shared) -> Subject:
     kept = reopen(shared.checkpoint(job), job.key)
     if kept is None:
-        raise FileNotFoundError(f"{shared.checkpoint(job)} is not there any more")
+        raise FileNotFoundError(f"{shared.checkpoint(job)} is not whole")
     return _subject(job, move(kept.model, shared.device), shared)
 
 
 def _subject(job: Job, model: Donut, shared: Shared) -> Subject:
-    evaluator = shared.evaluator(job)
-    page = evaluator.test.pages[:1]
-    return Subject(model, evaluator.processor, page, prompt_of(job.cell.dataset), shared.scale.max_tokens)
-
-
-def _with_costs(record: Record, costs: object) -> Record:
-    if isinstance(costs, BaseException):
-        failed = {"status": "failed", "error": f"measuring: {error_line(costs)}", "metrics": None}
-        return Record.model_validate({**record.model_dump(), **failed})
-    return record.model_copy(update={"efficiency": costs})
+    processor, page = shared.processor(job.cell.dataset), shared.test(job).pages[:1]
+    return Subject(model, processor, page, prompt_of(job.cell.dataset), shared.scale.max_tokens)

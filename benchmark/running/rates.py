@@ -29,26 +29,27 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     tried = [job for job in setup.jobs if job.scored]
     if not tried:
         raise UserError("no rate to choose: none of these strategies trains on a task")
-    kept = {_place(trial): trial for trial in read_trials(config.output) if not _stale(trial, tried, setup)}
+    kept = {_key(trial): trial for trial in read_trials(config.output) if not _stale(trial, tried, setup)}
     trials: list[Trial] = []
+    failures: dict[str, str] = {}
     for job in setup.jobs:
-        if not job.scored:
-            _trained(job, setup)
-            continue
-        trials.append(_try(job, setup, f"{len(trials) + 1}/{len(tried)}"))
-        kept[_place(trials[-1])] = trials[-1]
-        write_trials(config.output, [kept[place] for place in sorted(kept)])
+        if job.scored:
+            trials.append(_try(job, setup, failures, f"{len(trials) + 1}/{len(tried)}"))
+            kept[_key(trials[-1])] = trials[-1]
+            write_trials(config.output, [kept[key] for key in sorted(kept)])
+        else:
+            _train(job, setup, failures)
     return trials
 
 
 def _tasks(cells: Iterable[Cell]) -> list[Cell]:
-    return [cell for cell in cells if cell.strategy.objective and cell.dataset.name != cell.scale.reading]
+    return [cell for cell in cells if cell.strategy.objective is not None and cell.dataset.name != cell.scale.reading]
 
 
 def _stale(trial: Trial, tried: Iterable[Job], setup: Run) -> bool:
     """Whether one of the strategies that are tried now would give another trial today."""
     cells = [at_rate(job.cell, trial.rate) for job in tried if job.cell.strategy.name == trial.strategy]
-    return any(_place_of(cell) == _place(trial) and setup.planner.key(cell) != trial.key for cell in cells)
+    return any(_key_of(cell) == _key(trial) and setup.planner.key(cell) != trial.key for cell in cells)
 
 
 def at_rate(cell: Cell, rate: float) -> Cell:
@@ -56,37 +57,42 @@ def at_rate(cell: Cell, rate: float) -> Cell:
     return replace(cell, strategy=strategy, options=options)
 
 
-Place = tuple[str, str, str, int, str, str, int, float]
+TrialKey = tuple[str, str, str, int, str, str, int, float]
 
 
-def _place(trial: Trial) -> Place:
+def _key(trial: Trial) -> TrialKey:
     setting = trial.scale, trial.protocol, trial.budget, trial.limit or 0
     return *setting, trial.strategy, trial.dataset, trial.seed, trial.rate
 
 
-def _place_of(cell: Cell) -> Place:
+def _key_of(cell: Cell) -> TrialKey:
     strategy = cell.strategy
     setting = cell.scale.name, cell.protocol, cell.budget, cell.limit or 0
     return *setting, strategy.name, cell.dataset.name, cell.seed, strategy.rate
 
 
-def _trained(job: Job, setup: Run) -> tuple[int, float | None, str]:
-    """The last step of a training, what validation said of it, and that in words."""
+def _train(job: Job, setup: Run, failures: dict[str, str]) -> tuple[int, float] | None:
+    """The last step of a training and what validation said of it; None, and `failures` says why, if it has no end."""
+    for need in job.needs:
+        if need.name in failures:
+            failures[job.name] = f"{need.cell.title}, which it needs, failed: {failures[need.name]}"
+            return None
     try:
-        training = make_model(job, setup.shared).training
+        curve = make_model(job, setup.shared).training.curve
     except FloatingPointError as error:  # too fast a rate ends in NaN: that is an answer
-        return 0, None, f"failed: {error}"
+        failures[job.name] = str(error)
+        return None
     except (KeyboardInterrupt, UserError, OSError):
         raise
     except BaseException as error:  # a plugin may raise anything; what was tried before it is kept
         raise UserError(f"{job.cell.title}: {error_line(error)}") from error
-    steps, ted = training.curve[-1] if training.curve else (0, 0.0)
-    return steps, ted, f"validation N-TED {ted:.3f}"
+    return curve[-1] if curve else (0, 0.0)
 
 
-def _try(job: Job, setup: Run, position: str) -> Trial:
+def _try(job: Job, setup: Run, failures: dict[str, str], position: str) -> Trial:
     cell, rate = job.cell, job.cell.strategy.rate
-    steps, ted, said = _trained(job, setup)
+    steps, ted = _train(job, setup, failures) or (0, None)
+    said = f"failed: {failures[job.name]}" if ted is None else f"validation N-TED {ted:.3f}"
     setup.say(f"[{position}] {cell.strategy.name} at {rate:g} on {cell.dataset.name}, seed {cell.seed}: {said}")
     return Trial(
         strategy=cell.strategy.name,

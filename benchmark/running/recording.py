@@ -47,13 +47,13 @@ def finished_record(
     )
 
 
-def failed_record(job: Job, registry: Registry, device: torch.device, error: BaseException, seconds: float) -> Record:
-    """The record of a cell that came to no end."""
+def failed_record(job: Job, registry: Registry, device: torch.device, error: str, seconds: float) -> Record:
+    """The record of a cell that came to no end, with the reason in one line."""
     return Record.model_validate(
         {
             **_common(job, registry, device),
             "status": "failed",
-            "error": error_line(error),
+            "error": error,
             "steps": 0,
             "documents": 0,
             "test_documents": 0,
@@ -64,7 +64,11 @@ def failed_record(job: Job, registry: Registry, device: torch.device, error: Bas
 
 
 def error_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # that of a plugin may raise anything
+        message = ""
+    return f"{type(error).__name__}: {message or 'no message'}"
 
 
 def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, object]:
@@ -90,10 +94,10 @@ def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, obj
         "source": registry.strategies[strategy.name].source,
         "dataset_source": registry.datasets[dataset.name].source,
         "start": describe(strategy.start),
-        "objective": describe(strategy.objective) if strategy.objective else None,
-        "constraint": describe(strategy.constraint) if strategy.constraint else None,
+        "objective": describe(strategy.objective) if strategy.objective is not None else None,
+        "constraint": describe(strategy.constraint) if strategy.constraint is not None else None,
         # Upstream all learn at the budget's own.
-        "rate": strategy.rate if strategy.objective and dataset.name != cell.scale.reading else None,
+        "rate": strategy.rate if strategy.objective is not None and dataset.name != cell.scale.reading else None,
         "environment": environment(device),
         "key": job.key,
     }

@@ -62,11 +62,11 @@ class Shared:
         """The reference models as a job sees them; they remember for it what it loads."""
         size = len(self.processor(job.cell.dataset).tokenizer)
         if job.teacher is not None:
-            folder = self.checkpoint(job.teacher)
-            return DatasetReferences(self.zoo, folder, documents_behind(folder), size)
-        place = self.zoo.task_teacher(job.route.teacher.name)
-        assert place is not None
-        return DatasetReferences(self.zoo, place, self.zoo.documents(place), size)
+            made = self.checkpoint(job.teacher)
+            return DatasetReferences(self.zoo, made, documents_behind(made), size)
+        folder = self.zoo.task_teacher(job.route.teacher.name)
+        assert folder is not None
+        return DatasetReferences(self.zoo, folder, self.zoo.documents(folder), size)
 
     def teacher(self, job: Job) -> Donut:
         """A fresh copy of a job's teacher, on the device."""
@@ -75,25 +75,25 @@ class Shared:
     def training_data(self, job: Job) -> TrainingData:
         """What a job is trained on, the same for all of one data set, budget and seed."""
         cell = job.cell
-        place = ("training", cell.dataset.name, cell.budget, cell.seed, cell.limit)
-        return self._once(place, lambda: self._training_data(job))
+        name = ("training", cell.dataset.name, cell.budget, cell.seed, cell.limit)
+        return self._once(name, lambda: self._training_data(job))
 
     def test(self, job: Job) -> EncodedDocuments:
         """The test split. Raises `UserError` for documents that cannot be scored."""
         cell = job.cell
         processor = self.processor(cell.dataset)
-        place = ("test", cell.dataset.name, cell.limit)
-        return self._once(place, lambda: self._encoded(cell, "test", 0, self.scale.test_documents, processor))
+        name = ("test", cell.dataset.name, cell.limit)
+        return self._once(name, lambda: self._encoded(cell, "test", 0, self.scale.test_documents, processor))
 
     def evaluator(self, job: Job) -> Evaluator:
         """The test split of a data set and what every score on it is compared with."""
         cell = job.cell
         return self._once(("evaluator", cell.dataset.name, cell.limit), lambda: self._evaluator(job))
 
-    def _once(self, place: Hashable, make: Callable[[], Thing]) -> Thing:
-        if place not in self._made:
-            self._made[place] = make()
-        made: Thing = self._made[place]
+    def _once(self, name: Hashable, make: Callable[[], Thing]) -> Thing:
+        if name not in self._made:
+            self._made[name] = make()
+        made: Thing = self._made[name]
         return made
 
     def _training_data(self, job: Job) -> TrainingData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from transformers import DonutProcessor
 
@@ -59,19 +60,26 @@ def keep(trained: Trained, processor: DonutProcessor, folder: Path, key: str) ->
 
 def reopen(folder: Path, key: str) -> Trained | None:
     """What an earlier run left, if it was made for the same key and is whole."""
-    path = folder / _TRAINING
-    if not path.is_file():
-        return None
-    try:
-        facts = json.loads(path.read_text())
-    except ValueError:
-        return None
+    facts = _facts(folder)
     if facts.pop("key", None) != key:
         return None
     try:
         return Trained(load_model(folder), Training(**facts))
     except UserError:
         return None
+
+
+def is_kept(folder: Path, key: str) -> bool:
+    """Whether an earlier run left something there that was made for the same key."""
+    return _facts(folder).get("key") == key
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / _TRAINING).read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts
 
 
 def documents_behind(folder: Path) -> int:

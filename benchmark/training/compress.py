@@ -22,7 +22,7 @@ from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.journal import Curve, Journal
-from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
 from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
 _LARGEST_CACHE = 2**30
@@ -110,9 +110,9 @@ def train_strategy(
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    plan = Plan(data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps)
+    schedule = Schedule(data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps)
     columns = data.teacher_columns() if objective.teaching == "logits" else {}
-    train(model, Documents(data.pages, **columns), plan, _Taught(objective, data), title, folder, callbacks)
+    train(model, Documents(data.pages, **columns), schedule, _Taught(objective, data), title, folder, callbacks)
     if attached is not None:
         attached.check()
     return journal.curve

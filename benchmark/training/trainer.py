@@ -36,7 +36,7 @@ Loss = Callable[[Donut, Batch, float], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """How long and how fast. Warm-up and `seed` as in `TrainingArguments`; `save_steps` 0 saves nothing."""
 
     steps: int
@@ -94,7 +94,7 @@ class _Loop(Trainer):
 def train(
     model: Donut,
     documents: Documents,
-    plan: Plan,
+    schedule: Schedule,
     loss: Loss,
     title: str,
     folder: Path,
@@ -111,11 +111,11 @@ def train(
         loss,
         losses,
         model=model,
-        args=_arguments(plan, folder, model.device.type),
+        args=_arguments(schedule, folder, model.device.type),
         train_dataset=documents,
         data_collator=documents.collate,
         callbacks=[*callbacks, bar],
-        optimizers=(MuonWithAdam(model, plan.learning_rate), None),
+        optimizers=(MuonWithAdam(model, schedule.learning_rate), None),
     )
     loop.remove_callback(PrinterCallback)
     try:
@@ -131,20 +131,20 @@ def eager_attention(model: Donut) -> None:
     model.decoder.set_attn_implementation("eager")
 
 
-def _arguments(plan: Plan, folder: Path, device: str) -> TrainingArguments:
+def _arguments(schedule: Schedule, folder: Path, device: str) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
-        max_steps=plan.steps,
-        per_device_train_batch_size=plan.batch,
-        learning_rate=plan.learning_rate,
+        max_steps=schedule.steps,
+        per_device_train_batch_size=schedule.batch,
+        learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(plan.warmup * plan.steps),
-        max_grad_norm=plan.clip,
-        seed=plan.seed,
+        warmup_steps=int(schedule.warmup * schedule.steps),
+        max_grad_norm=schedule.clip,
+        seed=schedule.seed,
         bf16=precision(device) == torch.bfloat16,
         use_cpu=device == "cpu",
-        save_strategy="steps" if plan.save_steps else "no",
-        save_steps=plan.save_steps or 500,
+        save_strategy="steps" if schedule.save_steps else "no",
+        save_steps=schedule.save_steps or 500,
         save_total_limit=1,
         logging_strategy="no",
         report_to=[],

@@ -125,6 +125,13 @@ class TestSeeds:
         assert route.seed_keeps == ()
         assert "the training documents of synthdog-mini and their order" in route.seed_changes
 
+    def test_nor_is_that_of_seed_0_kept_by_other_seeds(self, bench: Bench, datasets: dict[str, Dataset]) -> None:
+        rows = [
+            cell(built_in("small"), datasets["receipts-mini"], "paper", seed=seed, budget="full") for seed in (0, 1)
+        ]
+        first, second = (bench.job(row).route for row in rows)
+        assert (first.seed_changes, first.seed_keeps) == (second.seed_changes, second.seed_keeps)
+
     def test_under_task_there_is_no_upstream(self, bench: Bench, datasets: dict[str, Dataset]) -> None:
         route = bench.job(cell(built_in("random-prune"), datasets["receipts-mini"], "task", seed=1)).route
         assert (len(route.seed_changes), route.seed_keeps) == (2, ())

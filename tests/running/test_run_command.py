@@ -58,6 +58,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
         "1. teacher on receipts-mini, seed 0: to do",
         "2. prune-distill on synthdog-mini, seed 0 for other cells: to do",
         "3. prune-distill on receipts-mini, seed 0: to do, needs prune-distill on synthdog-mini, seed 0",
+        "At last 2 of these cells would be measured.",
     ]
     assert not out.exists()
 

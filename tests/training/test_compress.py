@@ -23,7 +23,7 @@ from benchmark.scales import TINY, Budget
 from benchmark.training import compress
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.journal import Curve
-from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Plan
+from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Schedule
 from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
 
 BUDGET = Budget(reading_documents=6, task_documents=6, batch=4, learning_rate=0.02, evaluations=2)
@@ -36,7 +36,7 @@ class FakeTrainer:
 
     model: Donut | None = None
     documents: Documents = field(init=False)
-    plan: Plan = field(init=False)
+    plan: Schedule = field(init=False)
     loss: Loss = field(init=False)
     title: str = ""
     folder: Path = field(init=False)
@@ -46,7 +46,7 @@ class FakeTrainer:
         self,
         model: Donut,
         documents: Documents,
-        plan: Plan,
+        plan: Schedule,
         loss: Loss,
         title: str,
         folder: Path,
@@ -238,7 +238,7 @@ class TestPlan:
     ) -> None:
         data = replace(data, budget=replace(BUDGET, batch=2, save_steps=11))
         train_strategy(student, strategy(CrossEntropy()), data, 0.003, nothing, 7, "a title", tmp_path / "x")
-        assert trainer.plan == Plan(steps=3, batch=2, learning_rate=0.003, seed=7, save_steps=11)
+        assert trainer.plan == Schedule(steps=3, batch=2, learning_rate=0.003, seed=7, save_steps=11)
         assert trainer.model is student
         assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
 

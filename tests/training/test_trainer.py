@@ -16,9 +16,9 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
-from benchmark.training.trainer import Batch, Documents, Plan, train
+from benchmark.training.trainer import Batch, Documents, Schedule, train
 
-PLAN = Plan(steps=6, batch=2, learning_rate=1e-3, save_steps=1)
+PLAN = Schedule(steps=6, batch=2, learning_rate=1e-3, save_steps=1)
 
 
 class Factors:

@@ -27,10 +27,14 @@ def route(cell: Cell, surroundings: Surroundings) -> Route:
         return replace(before, begin=FromCell(upstream), trains=True, teacher=dataset, seed_changes=changes)
     if not learns_upstream(cell.strategy):
         return Route(FromStart(), trains=False, teacher=reading, seed_changes=(DRAWS,))
+    changes = (DRAWS, documents_of(reading))
     recipe = surroundings.upstream_recipe(cell) if _may_begin_from_the_zoo(cell) else None
-    if recipe is not None:
+    if recipe is None:
+        return Route(FromStart(), trains=True, teacher=reading, seed_changes=changes)
+    if cell.budget == "quick":
         return Route(FromZoo(recipe), trains=False, teacher=reading, seed_keeps=(ZOO_MODEL,))
-    return Route(FromStart(), trains=True, teacher=reading, seed_changes=(DRAWS, documents_of(reading)))
+    # The zoo's is what seed 0 gives, and other seeds give others.
+    return Route(FromZoo(recipe), trains=False, teacher=reading, seed_changes=changes)
 
 
 def learns_upstream(strategy: Strategy) -> bool:

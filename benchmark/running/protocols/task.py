@@ -1,6 +1,6 @@
 """`task`: the strategy is applied to the task's own teacher and trained on the task only.
 
-The way of people who have a fine-tuned model and want a smaller one. Every row gets the same documents.
+The way of people who have a fine-tuned model and want a smaller one. Every row that trains gets the same documents.
 """
 
 from __future__ import annotations

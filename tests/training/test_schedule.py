@@ -20,7 +20,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar
 from benchmark.training import trainer
-from benchmark.training.trainer import Batch, Documents, EverySteps, Plan, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
 
 
 class OneLayer(nn.Module):
@@ -96,7 +96,7 @@ class Run:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Schedule,
         folder: Path,
         count: int = 64,
         by: Callable[[int], float] = lambda step: 1.0,
@@ -140,7 +140,7 @@ def cosine(step: int, warmup: int, steps: int) -> float:
 
 @pytest.mark.parametrize(("steps", "warmup", "share"), [(40, 2, 0.05), (20, 1, 0.05), (39, 1, 0.05), (20, 5, 0.25)])
 def test_the_rate_warms_up_and_falls_as_a_cosine(steps: int, warmup: int, share: float, tmp_path: Path) -> None:
-    run = Run(Plan(steps, 4, 0.03, warmup=share), tmp_path)
+    run = Run(Schedule(steps, 4, 0.03, warmup=share), tmp_path)
     matrices, rest = zip(*run.watched.rates, strict=True)
     expected = [0.03 * cosine(step, warmup, steps) for step in range(steps)]
     assert matrices == pytest.approx(expected)
@@ -150,12 +150,12 @@ def test_the_rate_warms_up_and_falls_as_a_cosine(steps: int, warmup: int, share:
 
 
 def test_a_plan_warms_up_over_a_twentieth_from_seed_0_and_keeps_nothing() -> None:
-    assert Plan(40, 4, 0.03) == Plan(40, 4, 0.03, seed=0, warmup=0.05, save_steps=0, clip=1.0)
+    assert Schedule(40, 4, 0.03) == Schedule(40, 4, 0.03, seed=0, warmup=0.05, save_steps=0, clip=1.0)
 
 
 def test_the_weights_move_as_the_schedule_says(tmp_path: Path) -> None:
     """Muon's update of a constant gradient has one size: what is left is the rate."""
-    run = Run(Plan(20, 4, 0.03), tmp_path)
+    run = Run(Schedule(20, 4, 0.03), tmp_path)
     shares = [move / max(run.watched.moves) for move in run.watched.moves]
     assert shares == pytest.approx([cosine(step, 1, 20) for step in range(20)], abs=0.05)
     assert shares[0] == 0
@@ -164,13 +164,13 @@ def test_the_weights_move_as_the_schedule_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("clip", [1.0, 0.25])
 def test_gradients_are_clipped(clip: float, tmp_path: Path) -> None:
-    run = Run(Plan(3, 4, 0.03, clip=clip), tmp_path, by=lambda step: 1e4 if step < 3 else 1e-3)
+    run = Run(Schedule(3, 4, 0.03, clip=clip), tmp_path, by=lambda step: 1e4 if step < 3 else 1e-3)
     assert run.watched.norms[:2] == pytest.approx([clip, clip], rel=1e-3)
     assert run.watched.norms[2] == pytest.approx(1e-3 * math.sqrt(8), rel=0.01)
 
 
 def test_every_batch_is_full_and_every_document_comes_once_an_epoch(tmp_path: Path) -> None:
-    run = Run(Plan(26, 5, 0.03), tmp_path, count=66)
+    run = Run(Schedule(26, 5, 0.03), tmp_path, count=66)
     assert {len(batch) for batch in run.batches} == {5}
     first, second = (list(chain.from_iterable(epoch)) for epoch in (run.batches[:13], run.batches[13:]))
     assert len(set(first)) == len(set(second)) == 65
@@ -178,19 +178,19 @@ def test_every_batch_is_full_and_every_document_comes_once_an_epoch(tmp_path: Pa
 
 
 def test_documents_of_like_length_share_a_batch(tmp_path: Path) -> None:
-    run = Run(Plan(16, 4, 0.03), tmp_path)
+    run = Run(Schedule(16, 4, 0.03), tmp_path)
     spread = sum(max(lengths) - min(lengths) for lengths in run.lengths) / 16
     assert spread < 20  # 38 in any order
     assert max(run.lengths[0]) == 64
 
 
 def test_the_seed_gives_the_order(tmp_path: Path) -> None:
-    runs = [Run(Plan(16, 4, 0.03, seed=seed), tmp_path / "none").batches for seed in (3, 3, 4)]
+    runs = [Run(Schedule(16, 4, 0.03, seed=seed), tmp_path / "none").batches for seed in (3, 3, 4)]
     assert runs[0] == runs[1] != runs[2]
 
 
 def test_the_loss_is_told_how_far_it_is_and_returned(tmp_path: Path) -> None:
-    run = Run(Plan(5, 4, 0.03, warmup=0.2), tmp_path)
+    run = Run(Schedule(5, 4, 0.03, warmup=0.2), tmp_path)
     assert run.done == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert len(run.losses) == 5
     assert run.losses[:2] == [0, 0]  # the first step has rate 0
@@ -203,23 +203,23 @@ def test_it_computes_as_the_hardware_does_best_and_in_plain_attention(
 ) -> None:
     for module in ("trainer", "muon"):
         monkeypatch.setattr(f"benchmark.training.{module}.precision", lambda device: dtype)
-    run = Run(Plan(2, 4, 0.03), tmp_path)
+    run = Run(Schedule(2, 4, 0.03), tmp_path)
     assert run.model.computed_in == [dtype] * 2
     assert run.model.attention == "eager"
     assert run.model.layer.weight.dtype == torch.float32
 
 
 def test_nothing_is_kept_unless_asked_for(tmp_path: Path) -> None:
-    assert not any("checkpoint" in name for name in Run(Plan(4, 4, 0.03), tmp_path).kept)
+    assert not any("checkpoint" in name for name in Run(Schedule(4, 4, 0.03), tmp_path).kept)
 
 
 @pytest.mark.parametrize("save_steps", [1, 3])
 def test_only_the_newest_checkpoint_is_kept(save_steps: int, tmp_path: Path) -> None:
-    assert Run(Plan(7, 4, 0.03, save_steps=save_steps), tmp_path, callbacks=[Stop(7)]).kept == ["checkpoint-6"]
+    assert Run(Schedule(7, 4, 0.03, save_steps=save_steps), tmp_path, callbacks=[Stop(7)]).kept == ["checkpoint-6"]
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
-    plan = Plan(16, 4, 0.03, seed=1, save_steps=3)
+    plan = Schedule(16, 4, 0.03, seed=1, save_steps=3)
     whole = Run(plan, tmp_path / "whole")
     killed = Run(plan, tmp_path / "killed", callbacks=[Stop(8)])
     assert killed.kept == ["checkpoint-6"]
@@ -250,10 +250,10 @@ def test_the_bar_has_the_title_and_the_losses_and_is_stopped_whatever_happens(
             super().stop()
 
     monkeypatch.setattr(trainer, "Bar", Noted)
-    run = Run(Plan(2, 4, 0.03), tmp_path)
+    run = Run(Schedule(2, 4, 0.03), tmp_path)
     assert cast(Any, bars[0]).given == ("one layer", run.losses)
     assert stopped == [True]
-    Run(Plan(2, 4, 0.03), tmp_path, callbacks=[Stop(1)])
+    Run(Schedule(2, 4, 0.03), tmp_path, callbacks=[Stop(1)])
     assert stopped == [True, True]
     assert capsys.readouterr().out == ""
 
