@@ -22,8 +22,8 @@ from benchmark.records.record import Efficiency
 
 FIXED_TOKENS = 64
 """What rows are compared at: the length of `macs`, the latencies and `peak_memory_bytes`."""
-ROUNDS = 40
-"""The 95 % interval of a median over 40 rounds goes from the 14th smallest ratio to the 14th largest."""
+ROUNDS = 100
+"""The 95 % interval of a median over 100 rounds goes from the 40th smallest ratio to the 40th largest."""
 
 
 @dataclass(frozen=True, slots=True)
