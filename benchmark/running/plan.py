@@ -102,6 +102,12 @@ def task_teacher_cell(cell: Cell) -> Cell:
     return replace(cell, strategy=strategy, protocol="task", budget=TASK_TEACHER, seed=0, options=())
 
 
+def failed_need(job: Job, failures: Mapping[str, str]) -> str | None:
+    """What a job that this one needs has failed with, by job name in `failures`; None if none has."""
+    failed = (need for need in job.needs if need.name in failures)
+    return next((f"{need.cell.title}, which it needs, failed: {failures[need.name]}" for need in failed), None)
+
+
 def needed(jobs: Iterable[Job]) -> set[str]:
     """The names of all jobs that these need, directly or not."""
     names: set[str] = set()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from benchmark.errors import UserError
 from benchmark.records.trials import Trial, read_trials, write_trials
 from benchmark.running.cells import Cell, with_options
-from benchmark.running.plan import Job
+from benchmark.running.plan import Job, failed_need
 from benchmark.running.recording import error_line
 from benchmark.running.setup import Run, RunConfig, set_up
 from benchmark.running.stages import make_model
@@ -73,10 +73,10 @@ def _key_of(cell: Cell) -> TrialKey:
 
 def _train(job: Job, setup: Run, failures: dict[str, str]) -> tuple[int, float] | None:
     """The last step of a training and what validation said of it; None, and `failures` says why, if it has no end."""
-    for need in job.needs:
-        if need.name in failures:
-            failures[job.name] = f"{need.cell.title}, which it needs, failed: {failures[need.name]}"
-            return None
+    reason = failed_need(job, failures)
+    if reason is not None:
+        failures[job.name] = reason
+        return None
     try:
         curve = make_model(job, setup.shared).training.curve
     except FloatingPointError as error:  # too fast a rate ends in NaN: that is an answer

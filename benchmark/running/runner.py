@@ -17,7 +17,7 @@ from benchmark.records.files import (
 )
 from benchmark.records.record import Record
 from benchmark.running.costs import measure_records, unmeasured
-from benchmark.running.plan import Job, needed
+from benchmark.running.plan import Job, failed_need, needed
 from benchmark.running.recording import error_line, failed_record, finished_record
 from benchmark.running.setup import Run, RunConfig, set_up
 from benchmark.running.shared import Shared
@@ -150,6 +150,6 @@ def _make_for_others(job: Job, setup: Run, failures: dict[str, str], position: s
 
 def _check_needs(job: Job, failures: Mapping[str, str]) -> None:
     """Raise `RuntimeError` with what a job that this one needs has failed with."""
-    for need in job.needs:
-        if need.name in failures:
-            raise RuntimeError(f"{need.cell.title}, which it needs, failed: {failures[need.name]}")
+    reason = failed_need(job, failures)
+    if reason is not None:
+        raise RuntimeError(reason)

@@ -81,9 +81,7 @@ class Shared:
     def test(self, job: Job) -> EncodedDocuments:
         """The test split. Raises `UserError` for documents that cannot be scored."""
         cell = job.cell
-        processor = self.processor(cell.dataset)
-        name = ("test", cell.dataset.name, cell.limit)
-        return self._once(name, lambda: self._encoded(cell, "test", 0, self.scale.test_documents, processor))
+        return self._once(("test", cell.dataset.name, cell.limit), lambda: self._test(cell))
 
     def evaluator(self, job: Job) -> Evaluator:
         """The test split of a data set and what every score on it is compared with."""
@@ -105,6 +103,9 @@ class Shared:
         self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._encoded(cell, "validation", 0, self.scale.validation_documents, processor)
         return TrainingData(cell.dataset, processor, train, validation, self.teacher(job), budget, documents)
+
+    def _test(self, cell: Cell) -> EncodedDocuments:
+        return self._encoded(cell, "test", 0, self.scale.test_documents, self.processor(cell.dataset))
 
     def _evaluator(self, job: Job) -> Evaluator:
         cell = job.cell
