@@ -7,14 +7,17 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import transformers
 from torch import nn
 
 from benchmark.errors import UserError
-from benchmark.models.donut import Donut
+
+if TYPE_CHECKING:
+    from benchmark.models.donut import Donut
 
 
 def find_device(name: str) -> torch.device:
@@ -61,7 +64,7 @@ def environment(device: torch.device) -> dict[str, str | int | float]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cores": os.cpu_count() or 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TASK_TEACHER = "teaching"
 """The name of the budget that task teachers are made with."""
@@ -44,6 +44,10 @@ class Budget:
 
     def documents(self, task: str) -> int:
         return self.reading_documents if task == "reading" else self.task_documents
+
+    def for_one_training(self) -> Budget:
+        """All of it spent on the task, where nothing is read upstream first."""
+        return replace(self, reading_documents=0, task_documents=self.reading_documents + self.task_documents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import torch
 from benchmark.models.checkpoint import point_to_processor, save_model
 from benchmark.models.packed import packed_bytes
 from benchmark.running.cells import Cell, identity_of
+from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Planner
 from benchmark.running.shared import Shared
 from benchmark.running.stages import make_model, start
@@ -30,7 +31,7 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
     """
     reading = datasets[zoo.scale.reading]
     cell = Cell(strategy.under("paper"), reading, zoo.scale, "paper", "full", seed=0)
-    shared = Shared(zoo, zoo.scale, work, torch.device("cpu"), workers=os.cpu_count() or 1)
+    shared = Shared(zoo, zoo.scale, Checkpoints(work), torch.device("cpu"), workers=os.cpu_count() or 1)
     (job,) = Planner(zoo, reading).plan([cell])
     if packed_bytes(start(cell, shared.references(job)).model) > packed_bytes(zoo.load("teacher")) / 2:
         return False

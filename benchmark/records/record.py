@@ -148,6 +148,11 @@ class Record(_Frozen):
     environment: dict[str, str | int | float] = {}
     key: str
 
+    @property
+    def unmeasured(self) -> bool:
+        """It is scored, and its costs are not known yet."""
+        return self.status == "ok" and self.efficiency is None
+
     @model_validator(mode="after")
     def _status_says_what_is_there(self) -> Record:
         if self.status == "ok" and (self.metrics is None or self.error is not None):

@@ -41,10 +41,11 @@ def _setting(trial: Trial) -> tuple[str, str, str, int]:
 
 def _section(trials: Sequence[Trial]) -> list[str]:
     first = trials[0]
+    steps = _values(trial.steps for trial in trials if trial.steps)
     limit = "" if first.limit is None else f", limit {first.limit}"
     return [
-        f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after the last "
-        f"step (scale {first.scale}, protocol {first.protocol}, budget {first.budget}{limit}, seed "
+        f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after "
+        f"{steps} steps (scale {first.scale}, protocol {first.protocol}, budget {first.budget}{limit}, seed "
         f"{_values(t.seed for t in trials)}), for multiples of the budget's learning rate. The best mean over data "
         "sets is the strategy's rate under this protocol; the test split is not read. `python -m benchmark rates` "
         "makes this grid.",

@@ -15,7 +15,7 @@ from benchmark.errors import UserError
 from benchmark.plugin.identity import identity
 from benchmark.plugin.manager import check_known
 from benchmark.records.record import cell_name
-from benchmark.scales import Scale
+from benchmark.scales import Budget, Scale
 from benchmark.types import Dataset, Json, ProtocolName, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -58,6 +58,12 @@ class Cell:
         )
 
     @property
+    def resources(self) -> Budget:
+        """What its budget is, as its protocol spends it: `task` reads nothing upstream."""
+        budget = self.scale.budget(self.budget)
+        return budget.for_one_training() if self.protocol == "task" else budget
+
+    @property
     def title(self) -> str:
         options = "".join(f" {name}={value}" for name, value in self.options)
         return f"{self.strategy.name}{options} on {self.dataset.name}, seed {self.seed}"
@@ -70,8 +76,7 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
     with, `before` the keys of the cells whose models it needs: its upstream model, its task teacher. Raises `UserError`
     for a part without an identity.
     """
-    strategy, dataset = cell.strategy, cell.dataset
-    budget = cell.scale.budget(cell.budget)
+    strategy, dataset, budget = cell.strategy, cell.dataset, cell.resources
     facts = {
         "code": CODE,
         "protocol": cell.protocol,

@@ -16,10 +16,6 @@ from benchmark.running.shared import Shared
 from benchmark.running.trained import reopen
 
 
-def unmeasured(record: Record) -> bool:
-    return record.status == "ok" and record.efficiency is None
-
-
 def measure_records(
     jobs: Iterable[Job], records: Mapping[str, Record], shared: Shared
 ) -> tuple[dict[str, Record], dict[str, Exception]]:
@@ -30,7 +26,7 @@ def measure_records(
     """
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
-        if job.name in records and unmeasured(records[job.name]):
+        if job.name in records and records[job.name].unmeasured:
             vocabulary = shared.processor(job.cell.dataset).tokenizer.get_vocab()
             groups.setdefault(tuple(sorted(vocabulary)), []).append(job)
     measured, failures = dict(records), dict[str, Exception]()
@@ -40,7 +36,7 @@ def measure_records(
                 failures[name] = costs
             else:
                 measured[name] = records[name].model_copy(update={"efficiency": costs})
-                write_record(shared.output, measured[name])
+                write_record(shared.checkpoints.output, measured[name])
     return measured, failures
 
 
@@ -53,9 +49,9 @@ def _measure(group: Sequence[Job], shared: Shared) -> Mapping[str, Efficiency | 
 
 
 def _load(job: Job, shared: Shared) -> Subject:
-    kept = reopen(shared.checkpoint(job), job.key)
+    kept = reopen(shared.checkpoints.of(job), job.key)
     if kept is None:
-        raise FileNotFoundError(f"{shared.checkpoint(job)} is not whole")
+        raise FileNotFoundError(f"{shared.checkpoints.of(job)} is not whole")
     return _subject(job, move(kept.model, shared.device), shared)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
+from benchmark.records.record import Record
 from benchmark.running.cells import Cell, identity_of, key_of
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.route import FromCell, FromStart, FromZoo, Route, Surroundings
@@ -96,10 +97,11 @@ class Planner:
 def task_teacher_cell(cell: Cell) -> Cell:
     """The one task teacher of all rows, seeds and protocols, for data that the zoo does not know.
 
-    It is the reading teacher, fine-tuned on the task, and balanced as the zoo's teachers are, to be pruned.
+    It is the reading teacher, fine-tuned on the task as under `paper`, and balanced as the zoo's teachers are, to be
+    pruned.
     """
     strategy = Strategy("task-teacher", "the reading teacher on the task", reference("teacher"), CrossEntropy())
-    return replace(cell, strategy=strategy, protocol="task", budget=TASK_TEACHER, seed=0, options=())
+    return replace(cell, strategy=strategy, protocol="paper", budget=TASK_TEACHER, seed=0, options=())
 
 
 def failed_need(job: Job, failures: Mapping[str, str]) -> str | None:
@@ -118,3 +120,18 @@ def needed(jobs: Iterable[Job]) -> set[str]:
             names.add(job.name)
             waiting += job.needs
     return names
+
+
+def to_make(
+    jobs: Sequence[Job], records: Mapping[str, Record], refused: Iterable[str] = ()
+) -> tuple[list[Job], set[str]]:
+    """The cells of a run and what those need that are to be made or measured, in order; the names of what is needed.
+
+    `records` are of the cells that are finished, `refused` the names of those that cannot be.
+    """
+    settled = {*refused, *records}
+    needs = needed(job for job in jobs if job.scored and job.name not in settled)
+    for job in jobs:
+        if job.teacher is not None and job.name in records and records[job.name].unmeasured:
+            needs |= {job.teacher.name, *needed([job.teacher])}
+    return [job for job in jobs if job.scored or job.name in needs], needs

@@ -11,6 +11,7 @@ from benchmark.running.cells import Cell, with_options
 from benchmark.running.plan import Job, failed_need
 from benchmark.running.recording import error_line
 from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.shared import Shared, shared_by
 from benchmark.running.stages import make_model
 
 
@@ -32,13 +33,14 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     kept = {_key(trial): trial for trial in read_trials(config.output) if not _stale(trial, tried, setup)}
     trials: list[Trial] = []
     failures: dict[str, str] = {}
+    shared = shared_by(setup)
     for job in setup.jobs:
         if job.scored:
-            trials.append(_try(job, setup, failures, f"{len(trials) + 1}/{len(tried)}"))
+            trials.append(_try(job, setup, shared, failures, f"{len(trials) + 1}/{len(tried)}"))
             kept[_key(trials[-1])] = trials[-1]
             write_trials(config.output, [kept[key] for key in sorted(kept)])
         else:
-            _train(job, setup, failures)
+            _train(job, shared, failures)
     return trials
 
 
@@ -71,14 +73,14 @@ def _key_of(cell: Cell) -> TrialKey:
     return *setting, strategy.name, cell.dataset.name, cell.seed, strategy.rate
 
 
-def _train(job: Job, setup: Run, failures: dict[str, str]) -> tuple[int, float] | None:
+def _train(job: Job, shared: Shared, failures: dict[str, str]) -> tuple[int, float] | None:
     """The last step of a training and what validation said of it; None, and `failures` says why, if it has no end."""
     reason = failed_need(job, failures)
     if reason is not None:
         failures[job.name] = reason
         return None
     try:
-        curve = make_model(job, setup.shared).training.curve
+        curve = make_model(job, shared).training.curve
     except FloatingPointError as error:  # too fast a rate ends in NaN: that is an answer
         failures[job.name] = str(error)
         return None
@@ -89,9 +91,9 @@ def _train(job: Job, setup: Run, failures: dict[str, str]) -> tuple[int, float] 
     return curve[-1] if curve else (0, 0.0)
 
 
-def _try(job: Job, setup: Run, failures: dict[str, str], position: str) -> Trial:
+def _try(job: Job, setup: Run, shared: Shared, failures: dict[str, str], position: str) -> Trial:
     cell, rate = job.cell, job.cell.strategy.rate
-    steps, ted = _train(job, setup, failures) or (0, None)
+    steps, ted = _train(job, shared, failures) or (0, None)
     said = f"failed: {failures[job.name]}" if ted is None else f"validation N-TED {ted:.3f}"
     setup.say(f"[{position}] {cell.strategy.name} at {rate:g} on {cell.dataset.name}, seed {cell.seed}: {said}")
     return Trial(
@@ -102,7 +104,7 @@ def _try(job: Job, setup: Run, failures: dict[str, str], position: str) -> Trial
         budget=cell.budget,
         seed=cell.seed,
         rate=rate,
-        learning_rate=rate * cell.scale.budget(cell.budget).learning_rate,
+        learning_rate=rate * cell.resources.learning_rate,
         steps=steps,
         limit=cell.limit,
         validation_documents=min(cell.scale.validation_documents, cell.limit or cell.scale.validation_documents),

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from benchmark.devices import find_device
 from benchmark.errors import UserError
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.running.cells import Cell, with_options
+from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job, Planner
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.protocols.paper import upstream_cell
-from benchmark.running.shared import Shared
-from benchmark.scales import SCALES
+from benchmark.scales import SCALES, Scale
 from benchmark.types import ProtocolName
-from benchmark.zoo.store import open_zoo
+from benchmark.zoo.store import Zoo, open_zoo
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,15 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The jobs of a run, what is needed first, what they share, and where strategies and data sets come from."""
+    """The jobs of a run, what is needed first, and what they are made from, on and in."""
 
     jobs: list[Job]
     planner: Planner
-    shared: Shared
     registry: Registry
+    scale: Scale
+    zoo: Zoo
+    checkpoints: Checkpoints
+    device: torch.device
     console: Console
 
     def say(self, line: str) -> None:
@@ -70,7 +74,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     cells = _cells(config, registry, device.type)
     planner = Planner(zoo, registry.datasets[scale.reading].item, contents)
     jobs = planner.plan(vary(cells) if vary else cells)
-    return Run(jobs, planner, Shared(zoo, scale, config.output, device), registry, Console(stderr=True))
+    return Run(jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, Console(stderr=True))
 
 
 def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:

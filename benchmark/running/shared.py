@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,13 +16,15 @@ from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import add_tokens
 from benchmark.running.cells import Cell
+from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job
-from benchmark.running.trained import documents_behind
+from benchmark.running.setup import Run
 from benchmark.scales import Scale
 from benchmark.scoring.evaluator import Evaluator
 from benchmark.training.compress import TrainingData
 from benchmark.types import Dataset, Split
-from benchmark.zoo.store import DatasetReferences, Zoo
+from benchmark.zoo.references import DatasetReferences
+from benchmark.zoo.store import Zoo
 
 Thing = TypeVar("Thing")
 _ANSWERS = 50
@@ -39,18 +40,10 @@ class Shared:
 
     zoo: Zoo
     scale: Scale
-    output: Path
+    checkpoints: Checkpoints
     device: torch.device
     workers: int = 1
     _made: dict[Hashable, Any] = field(default_factory=dict)
-
-    def checkpoint(self, job: Job) -> Path:
-        """Where the model of a job is kept."""
-        return self.output / "checkpoints" / job.name
-
-    def unfinished(self, job: Job) -> Path:
-        """Where a training of it leaves what the next attempt goes on from."""
-        return self.output / "unfinished" / job.name / job.key
 
     def processor(self, dataset: Dataset) -> DonutProcessor:
         """A processor of its own for whoever asks: with the tokens of the data set."""
@@ -62,8 +55,8 @@ class Shared:
         """The reference models as a job sees them; they remember for it what it loads."""
         size = len(self.processor(job.cell.dataset).tokenizer)
         if job.teacher is not None:
-            made = self.checkpoint(job.teacher)
-            return DatasetReferences(self.zoo, made, documents_behind(made), size)
+            documents = self.checkpoints.documents(job.teacher)
+            return DatasetReferences(self.zoo, self.checkpoints.of(job.teacher), documents, size)
         folder = self.zoo.task_teacher(job.route.teacher.name)
         assert folder is not None
         return DatasetReferences(self.zoo, folder, self.zoo.documents(folder), size)
@@ -75,7 +68,7 @@ class Shared:
     def training_data(self, job: Job) -> TrainingData:
         """What a job is trained on, the same for all of one data set, budget and seed."""
         cell = job.cell
-        name = ("training", cell.dataset.name, cell.budget, cell.seed, cell.limit)
+        name = ("training", cell.dataset.name, cell.resources, cell.seed, cell.limit)
         return self._once(name, lambda: self._training_data(job))
 
     def test(self, job: Job) -> EncodedDocuments:
@@ -95,7 +88,7 @@ class Shared:
         return made
 
     def _training_data(self, job: Job) -> TrainingData:
-        cell, budget = job.cell, job.cell.scale.budget(job.cell.budget)
+        cell, budget = job.cell, job.cell.resources
         processor = self.processor(cell.dataset)
         documents = _cut(budget.documents(cell.dataset.task), cell.limit)
         train = self._encoded(cell, "train", cell.seed, documents, processor)
@@ -130,6 +123,11 @@ class Shared:
         """Say once what the user should know of a data set."""
         if line:
             self._once(("told", line), lambda: print(line, file=sys.stderr))
+
+
+def shared_by(setup: Run) -> Shared:
+    """What the jobs of a run share; nothing of it is made yet."""
+    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device)
 
 
 def _cut(count: int, limit: int | None) -> int:

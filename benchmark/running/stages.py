@@ -28,20 +28,20 @@ from benchmark.running.trained import Trained, Training, keep, reopen
 from benchmark.scoring.predict import mean_ted
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.muon import OPTIMIZER
-from benchmark.zoo.store import DatasetReferences
+from benchmark.zoo.references import DatasetReferences
 
 _OF_RECIPE = ("start_hash", "start_documents", "steps", "documents", "learning_rate", "optimizer")
 
 
 def make_model(job: Job, shared: Shared) -> Trained:
     """The model of a job: start, train, checkpoint. What is kept already is reopened; what it needs has to be there."""
-    folder = shared.checkpoint(job)
+    folder = shared.checkpoints.of(job)
     kept = reopen(folder, job.key)
     if kept is None:
         trained = _begin(job, shared)
         if job.route.trains:
             move(trained.model, shared.device)
-            trained = train(job.cell, trained, shared.training_data(job), shared.unfinished(job))
+            trained = train(job.cell, trained, shared.training_data(job), shared.checkpoints.unfinished(job))
         if job.route.balanced:
             balance(trained.model)
         keep(trained, shared.processor(job.cell.dataset), folder, job.key)
@@ -58,9 +58,9 @@ def _begin(job: Job, shared: Shared) -> Trained:
     if isinstance(begin, FromZoo):
         return start_from_zoo(shared.zoo.load_upstream(job.cell.strategy.name), begin.recipe)
     assert job.begins is not None
-    before = reopen(shared.checkpoint(job.begins), job.begins.key)
+    before = reopen(shared.checkpoints.of(job.begins), job.begins.key)
     if before is None:
-        raise UserError(f"{shared.checkpoint(job.begins)}, which it begins with, is not there any more")
+        raise UserError(f"{shared.checkpoints.of(job.begins)}, which it begins with, is not there any more")
     fit_vocabulary(before.model, len(shared.processor(job.cell.dataset).tokenizer), job.cell.seed)
     return before
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from transformers import DonutProcessor
 
@@ -14,9 +13,8 @@ from benchmark.models.checkpoint import fingerprint, load_model, save_model
 from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
 from benchmark.records.files import write_atomically
+from benchmark.running.checkpoints import TRAINING, training_facts
 from benchmark.training.journal import Curve
-
-_TRAINING = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +53,18 @@ def keep(trained: Trained, processor: DonutProcessor, folder: Path, key: str) ->
     if _zeros(again) != zeros or fingerprint(again) != fingerprint(trained.model):
         raise RuntimeError("the saved model is not the trained one")
     facts = {"key": key, **asdict(trained.training)}
-    write_atomically(folder / _TRAINING, json.dumps(facts).encode())
+    write_atomically(folder / TRAINING, json.dumps(facts).encode())
 
 
 def reopen(folder: Path, key: str) -> Trained | None:
     """What an earlier run left, if it was made for the same key and is whole."""
-    facts = _facts(folder)
+    facts = training_facts(folder)
     if facts.pop("key", None) != key:
         return None
     try:
         return Trained(load_model(folder), Training(**facts))
     except UserError:
         return None
-
-
-def is_kept(folder: Path, key: str) -> bool:
-    """Whether an earlier run left something there that was made for the same key."""
-    return _facts(folder).get("key") == key
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads((folder / _TRAINING).read_text())
-    except (OSError, ValueError):
-        return {}
-    return facts
-
-
-def documents_behind(folder: Path) -> int:
-    """The documents that a kept model has been trained on, those of what it began with included."""
-    facts = json.loads((folder / _TRAINING).read_text())
-    return int(facts["start_documents"]) + int(facts["documents"])
 
 
 def _zeros(model: Donut) -> int:

@@ -1,28 +1,30 @@
-"""The reference checkpoints of a scale: those that ship with the package, and task teachers made for other data."""
+"""The reference checkpoints of a scale, which ship with the package, and what can be told of them unloaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DonutProcessor
 
 from benchmark.devices import environment
 from benchmark.errors import UserError
-from benchmark.models.checkpoint import PACKED, WEIGHTS, load_model, load_processor
-from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.scales import Scale
-from benchmark.training.journal import Curve
 from benchmark.types import Json
+
+if TYPE_CHECKING:
+    from transformers import DonutProcessor
+
+    from benchmark.models.donut import Donut
+    from benchmark.training.journal import Curve
 
 UPSTREAM = "upstream"
 RECIPE = "recipe.json"
-_MODEL = (WEIGHTS, PACKED, "config.json")
+_MODEL = ("*.safetensors", "config.json")
 SHIPPED = Path(__file__).parent
 
 
@@ -43,7 +45,7 @@ class Zoo:
         Teachers of other tasks and what other strategies have become are left out: they change nothing here.
         """
         folders = [*self.folder.glob("*/"), self.folder / dataset / "teacher", self.folder / UPSTREAM / strategy]
-        files = [path for folder in folders for name in _MODEL if (path := folder / name).is_file()]
+        files = [path for folder in folders for pattern in _MODEL for path in folder.glob(pattern)]
         digest = hashlib.sha256()
         for path in sorted([*files, *self.folder.glob("*.json")]):
             digest.update(path.relative_to(self.folder).as_posix().encode())
@@ -51,9 +53,13 @@ class Zoo:
         return digest.hexdigest()[:16]
 
     def processor(self) -> DonutProcessor:
+        from benchmark.models.checkpoint import load_processor
+
         return load_processor(self.folder / "teacher")
 
     def load(self, name: str) -> Donut:
+        from benchmark.models.checkpoint import load_model
+
         return load_model(self.folder / name)
 
     def task_teacher(self, dataset: str) -> Path | None:
@@ -76,7 +82,7 @@ class Zoo:
         return recipe if recipe.get("parts") == parts else None
 
     def load_upstream(self, strategy: str) -> Donut:
-        return load_model(self.folder / UPSTREAM / strategy)
+        return self.load(f"{UPSTREAM}/{strategy}")
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
@@ -85,33 +91,6 @@ def _read_recipe(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} has no readable {RECIPE}: {error}") from error
     return recipe
-
-
-@dataclass(slots=True)
-class DatasetReferences:
-    """The reference models as one data set sees them: its own teacher, the zoo's other models.
-
-    `teacher_documents` are what the teacher was trained on.
-    """
-
-    zoo: Zoo
-    teacher: Path
-    teacher_documents: int
-    vocabulary: int
-    _loaded: set[str] = field(default_factory=set)
-
-    def load(self, name: str) -> Donut:
-        self._loaded.add(name)
-        model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
-        return fit_vocabulary(model, self.vocabulary)
-
-    @property
-    def documents(self) -> int:
-        """The documents behind all that has been loaded."""
-        return sum(
-            self.teacher_documents if name == "teacher" else self.zoo.documents(self.zoo.folder / name)
-            for name in self._loaded
-        )
 
 
 def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, seconds: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmark.running.cells import Cell
+from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job, Planner
 from benchmark.running.shared import Shared
 from benchmark.running.stages import make_model, start
@@ -30,7 +31,7 @@ class Bench:
     contents: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shared = Shared(self.zoo, self.scale, self.output, torch.device("cpu"))
+        self.shared = Shared(self.zoo, self.scale, Checkpoints(self.output), torch.device("cpu"))
 
     def jobs(self, cell: Cell) -> list[Job]:
         """The job of a cell after those that it needs."""

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.models.parameters import prunable
 from benchmark.records.record import Record
-from benchmark.running import runner
+from benchmark.running import execution
 from benchmark.running.plan import Job
 from benchmark.running.setup import RunConfig
 
@@ -53,10 +53,10 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
-        run_cell = runner._run_cell
+        run_cell = execution._run_cell
 
         def watched(job: Job, *rest: Any) -> Record:
             self.made.append(job.cell.strategy.name)
             return run_cell(job, *rest)
 
-        monkeypatch.setattr(runner, "_run_cell", watched)
+        monkeypatch.setattr(execution, "_run_cell", watched)

@@ -106,7 +106,7 @@ def test_what_was_killed_before_measuring_is_measured_without_its_teacher_s_chec
     trainer("nothing")
     bills = config(tmp_path, strategies=("prune",), datasets=("bills",), plugins=(mine,))
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.running.runner.measure_records", lambda jobs, records, shared: (records, {}))
+        patch.setattr("benchmark.running.execution.measure_records", lambda jobs, records, shared: (records, {}))
         assert run(bills)[0].efficiency is None
     (teacher,) = (tmp_path / "checkpoints").glob("task-teacher__*")
     shutil.rmtree(teacher)

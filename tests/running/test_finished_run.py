@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from benchmark.records.files import predictions_path, read_predictions, read_rec
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
-from benchmark.zoo.store import DatasetReferences, open_zoo
+from benchmark.zoo.references import DatasetReferences
+from benchmark.zoo.store import open_zoo
 from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
 
 
@@ -108,6 +111,17 @@ class TestFinished:
         assert {(r.strategy, r.dataset): r for r in run(whole)} == finished
         assert watch.made == []
         assert files(whole.output) == before
+
+    def test_a_second_run_loads_no_library_for_models(self, tmp_path: Path) -> None:
+        cheap = config(tmp_path)
+        run(cheap)
+        code = (
+            "import sys; from benchmark import RunConfig, run; from pathlib import Path;"
+            f"run(RunConfig(('teacher',), ('receipts-mini',), output=Path({str(tmp_path)!r}), device='cpu', limit=4));"
+            "sys.exit('transformers' in sys.modules)"
+        )
+        again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (again.returncode, again.stderr) == (0, "1 cell: already finished\n")
 
     def test_an_interrupted_run_goes_on_and_gets_the_same_numbers(
         self,

@@ -24,7 +24,8 @@ from benchmark.scales import TINY, Scale
 from benchmark.training.compress import TrainingData
 from benchmark.training.journal import Curve
 from benchmark.types import Dataset, Document, References, Split
-from benchmark.zoo.store import DatasetReferences, Zoo, open_zoo
+from benchmark.zoo.references import DatasetReferences
+from benchmark.zoo.store import Zoo, open_zoo
 from tests.running.bench import Bench
 
 SMALL = replace(
@@ -278,7 +279,7 @@ class TestTaskTeacher:
         for limit in (3, None):
             bench.begin(Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0, limit=limit))
         made = {path.name for path in (bench.output / "checkpoints").iterdir()}
-        name = "task-teacher__bills__tiny__task__teaching"
+        name = "task-teacher__bills__tiny__paper__teaching"
         assert made == {f"{name}__seed0", f"{name}__limit3__seed0"}
 
     def test_strangers_may_read_too(self, bench: Bench, datasets: dict[str, Dataset], notes: Notes) -> None:

@@ -11,7 +11,8 @@ from benchmark.plugin.manager import load_plugins
 from benchmark.running.cells import identity_of
 from benchmark.running.runner import run
 from benchmark.scales import TINY
-from benchmark.zoo.store import DatasetReferences, open_zoo
+from benchmark.zoo.references import DatasetReferences
+from benchmark.zoo.store import open_zoo
 from tests.running.runs import DATASETS, checkpoint_of, config, zeros_of
 
 

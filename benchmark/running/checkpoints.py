@@ -1,0 +1,45 @@
+"""Where a run keeps what its jobs make, and what can be told of that without loading a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.running.plan import Job
+
+TRAINING = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """The checkpoints in the output folder of a run."""
+
+    output: Path
+
+    def of(self, job: Job) -> Path:
+        """Where the model of a job is kept."""
+        return self.output / "checkpoints" / job.name
+
+    def unfinished(self, job: Job) -> Path:
+        """Where a training of it leaves what the next attempt goes on from."""
+        return self.output / "unfinished" / job.name / job.key
+
+    def has(self, job: Job) -> bool:
+        """Whether an earlier run left something there that was made for the same key."""
+        return bool(training_facts(self.of(job)).get("key") == job.key)
+
+    def documents(self, job: Job) -> int:
+        """The documents that a kept model has been trained on, those of what it began with included."""
+        facts = training_facts(self.of(job))
+        return int(facts["start_documents"]) + int(facts["documents"])
+
+
+def training_facts(folder: Path) -> dict[str, Any]:
+    """How the model in `folder` was trained, and the key that it was made for; nothing if that cannot be read."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / TRAINING).read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts
