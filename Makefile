@@ -9,8 +9,9 @@ INSTALLED := .venv/.installed
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmark run --strategies all --datasets all --scale tiny --output reports/local
 
+# A process a core, each on one thread: the tests are many short steps, in which a second thread mostly waits.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import UserError
 from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
-from benchmark.types import SPLITS, Dataset, Document, Glyph, Json, Outputs, Page, Split, Strategy, Teaching
+from benchmark.types import (
+    SPLITS,
+    Calibration,
+    Dataset,
+    Document,
+    Glyph,
+    Json,
+    Outputs,
+    Page,
+    Split,
+    Strategy,
+    Teaching,
+)
 
 # A thread of torch that waits for another one looks a thousand times and then sleeps, unless the user says otherwise.
 # The default looks 300 times longer, at each of the many short steps of a batch, for a thread that another process may
@@ -26,12 +38,14 @@ if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
+    from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
 
 __all__ = [
     "SPLITS",
+    "Calibration",
     "CrossEntropy",
     "Dataset",
     "Document",
@@ -54,6 +68,7 @@ __all__ = [
     "random_pruned",
     "reference",
     "run",
+    "sliced",
 ]
 
 _LAZY = {
@@ -67,6 +82,7 @@ _LAZY = {
     "random_pruned": "benchmark.parts.starts",
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",
+    "sliced": "benchmark.parts.sliced",
 }
 
 

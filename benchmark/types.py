@@ -100,10 +100,28 @@ class Dataset:
         check_keys(plain(dict.fromkeys(self.keys), where), where)
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Documents of the training split, as a model reads them, for a start that looks at data.
+
+    `pixel_values` (documents, 3, height, width), `decoder_input_ids` and `labels` (documents, tokens), -100 beyond the
+    end; all on the CPU.
+    """
+
+    pixel_values: torch.Tensor
+    decoder_input_ids: torch.Tensor
+    labels: torch.Tensor
+
+
 class References(Protocol):
-    """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy."""
+    """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy.
+
+    ``references.calibration(128)`` gives the first documents of the seed's training split, as many or all there are.
+    """
 
     def load(self, name: str) -> VisionEncoderDecoderModel: ...
+
+    def calibration(self, count: int) -> Calibration: ...
 
 
 class Start(Protocol):

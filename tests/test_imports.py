@@ -19,7 +19,7 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 LAYERS = (
     ("errors", "page", "scales", "truth", "types"),
     ("folders", "metrics", "plugin", "records"),
-    ("devices", "models", "parts", "progress", "scoring", "training"),
+    ("devices", "models", "parts", "progress", "scoring", "slicing", "training"),
     ("measure", "zoo"),
     ("running",),
     ("pretraining",),

@@ -11,10 +11,10 @@ from transformers import DonutProcessor
 
 from benchmark.measure.computation import signature
 from benchmark.measure.latency import Latency, Read, fitted, measure_latency, read_fixed, reader
-from benchmark.measure.macs import count_macs
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.donut import Donut
+from benchmark.models.macs import count_macs
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet, silent

@@ -20,6 +20,7 @@ from transformers import DonutProcessor, VisionEncoderDecoderConfig
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
+from benchmark.models.shapes import check_shapes
 from benchmark.progress import silent
 from benchmark.records.files import write_atomically
 
@@ -55,6 +56,8 @@ def load_model(path: str | Path) -> Donut:
         with silent():
             config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
             model, misfits = read(folder, config)
+            if getattr(config, "shapes", None):
+                check_shapes(model)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
     tied = model.decoder.lm_head.weight is model.decoder.get_input_embeddings().weight

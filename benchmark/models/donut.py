@@ -18,6 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
+from benchmark.models.shapes import take_shapes
 from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
 
@@ -73,7 +74,7 @@ class DonutEncoder(DonutSwinModel):
 
 
 class Donut(VisionEncoderDecoderModel):
-    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`."""
+    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`, cut to `config.shapes`, if any."""
 
     encoder: DonutEncoder
     decoder: MBartForCausalLM
@@ -81,6 +82,7 @@ class Donut(VisionEncoderDecoderModel):
     def __init__(self, config: VisionEncoderDecoderConfig) -> None:
         encoder, decoder = cast(DonutSwinConfig, config.encoder), cast(MBartConfig, config.decoder)
         super().__init__(config, encoder=DonutEncoder(encoder), decoder=MBartForCausalLM(decoder))
+        take_shapes(self, getattr(config, "shapes", {}))
 
     @property
     def longest(self) -> int:

@@ -100,6 +100,7 @@ class Record(_Frozen):
     `options` are those that differ from the strategy's own. `start` describes what training began from;
     `start_documents` are those that the reference models in it had been trained on (None: an old record does not
     say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
+    `calibration_hash` is that of the training documents that the start has looked at, None if at none.
     `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on
     a task, None upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves
     hold (step, validation N-TED accuracy). `seed_changes` and `seed_keeps` say what another seed would change of the
@@ -129,6 +130,7 @@ class Record(_Frozen):
     dataset_source: str | None = None
     start: str
     start_hash: str | None = None
+    calibration_hash: str | None = None
     model_hash: str | None = None
     objective: str | None = None
     constraint: str | None = None

@@ -31,6 +31,7 @@ def finished_record(
             **_common(job, registry, device),
             "status": "ok",
             "start_hash": training.start_hash,
+            "calibration_hash": training.calibration_hash,
             "model_hash": model_hash,
             "optimizer": training.optimizer,
             "learning_rate": training.learning_rate,

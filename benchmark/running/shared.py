@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from benchmark.devices import move
 from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
-from benchmark.models.processor import add_tokens
+from benchmark.models.processor import add_tokens, decoder_inputs, prompt_of, to_pixels
 from benchmark.running.cells import Cell
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job
@@ -22,7 +23,7 @@ from benchmark.running.setup import Run
 from benchmark.scales import Scale
 from benchmark.scoring.evaluator import Evaluator
 from benchmark.training.compress import TrainingData
-from benchmark.types import Dataset, Split
+from benchmark.types import Calibration, Dataset, Split
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import Zoo
 
@@ -53,13 +54,14 @@ class Shared:
 
     def references(self, job: Job) -> DatasetReferences:
         """The reference models as a job sees them; they remember for it what it loads."""
-        size = len(self.processor(job.cell.dataset).tokenizer)
         if job.teacher is not None:
-            documents = self.checkpoints.documents(job.teacher)
-            return DatasetReferences(self.zoo, self.checkpoints.of(job.teacher), documents, size)
-        folder = self.zoo.task_teacher(job.route.teacher.name)
-        assert folder is not None
-        return DatasetReferences(self.zoo, folder, self.zoo.documents(folder), size)
+            folder, documents = self.checkpoints.of(job.teacher), self.checkpoints.documents(job.teacher)
+        else:
+            shipped = self.zoo.task_teacher(job.route.teacher.name)
+            assert shipped is not None
+            folder, documents = shipped, self.zoo.documents(shipped)
+        size = len(self.processor(job.cell.dataset).tokenizer)
+        return DatasetReferences(self.zoo, folder, documents, size, partial(self._calibration, job.cell))
 
     def teacher(self, job: Job) -> Donut:
         """A fresh copy of a job's teacher, on the device."""
@@ -96,6 +98,13 @@ class Shared:
         self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._encoded(cell, "validation", 0, self.scale.validation_documents, processor)
         return TrainingData(cell.dataset, processor, train, validation, self.teacher(job), budget, documents)
+
+    def _calibration(self, cell: Cell, count: int) -> Calibration:
+        processor = self.processor(cell.dataset)
+        found = self._encoded(cell, "train", cell.seed, count, processor)
+        prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(cell.dataset)))
+        inputs = decoder_inputs(found.labels, prompt, processor.tokenizer.pad_token_id)
+        return Calibration(to_pixels(processor, found.pages), inputs, found.labels)
 
     def _test(self, cell: Cell) -> EncodedDocuments:
         return self._encoded(cell, "test", 0, self.scale.test_documents, self.processor(cell.dataset))

@@ -73,7 +73,7 @@ def start(cell: Cell, references: DatasetReferences) -> Trained:
     model = deepcopy(strategy.start)(references, cell.scale, cell.seed)
     if not isinstance(model, Donut):
         raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
-    return Trained(model, Training(fingerprint(model), references.documents))
+    return Trained(model, Training(fingerprint(model), references.documents, references.calibration_hash))
 
 
 def start_from_zoo(model: Donut, recipe: Mapping[str, Any]) -> Trained:

@@ -21,12 +21,14 @@ from benchmark.training.journal import Curve
 class Training:
     """How a model was trained: the totals of steps and documents, upstream and downstream; seconds of this run.
 
-    `start_documents` are those that the reference models had read that it began with. `learning_rate` is the highest
+    `start_documents` are those that the reference models had read that it began with, `calibration_hash` is that of the
+    training documents that the start has looked at, if any. `learning_rate` is the highest
     of the last training.
     """
 
     start_hash: str
     start_documents: int = 0
+    calibration_hash: str | None = None
     steps: int = 0
     documents: int = 0
     seconds: float = 0.0

@@ -1,12 +1,15 @@
-"""The reference models as a strategy sees them."""
+"""The reference models as a strategy sees them, and the documents that it may look at."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.models.checkpoint import load_model
 from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.types import Calibration
 from benchmark.zoo.store import Zoo
 
 
@@ -14,19 +17,28 @@ from benchmark.zoo.store import Zoo
 class DatasetReferences:
     """The reference models as one data set sees them: its own teacher, the zoo's other models.
 
-    `teacher_documents` are what the teacher was trained on.
+    `teacher_documents` are what the teacher was trained on; `calibrate` gives documents of its training split.
     """
 
     zoo: Zoo
     teacher: Path
     teacher_documents: int
     vocabulary: int
+    calibrate: Callable[[int], Calibration]
+    calibration_hash: str | None = None
+    """Of the documents that a start has looked at."""
     _loaded: set[str] = field(default_factory=set)
 
     def load(self, name: str) -> Donut:
         self._loaded.add(name)
         model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
         return fit_vocabulary(model, self.vocabulary)
+
+    def calibration(self, count: int) -> Calibration:
+        found = self.calibrate(count)
+        content = b"".join(t.numpy().tobytes() for t in (found.pixel_values, found.labels))
+        self.calibration_hash = hashlib.sha256(content).hexdigest()[:16]
+        return found
 
     @property
     def documents(self) -> int:

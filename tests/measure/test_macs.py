@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from benchmark.measure.macs import count_macs
 from benchmark.models.donut import Donut
+from benchmark.models.macs import count_macs
 from benchmark.scales import TINY
 
 PIXELS = torch.zeros(1, 3, TINY.height, TINY.width)

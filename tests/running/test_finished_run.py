@@ -23,7 +23,7 @@ from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import open_zoo
-from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone
+from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone, no_data
 
 
 class TestFinished:
@@ -92,7 +92,7 @@ class TestFinished:
 
     def test_training_kept_the_mask_and_changed_the_rest(self, whole: RunConfig, finished: Records) -> None:
         zoo = open_zoo(TINY)
-        references = DatasetReferences(zoo, zoo.folder / "teacher", 0, 0)
+        references = DatasetReferences(zoo, zoo.folder / "teacher", 0, 0, no_data)
         start = magnitude_pruned()(references, TINY, 0)
         removed = sum(int(zeros.sum()) for zeros in gone(start).values())
         assert removed == round(sparsity_of("paper-table") * count_parameters(start).nonembedding)

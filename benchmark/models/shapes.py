@@ -1,0 +1,131 @@
+"""Models whose tensors are smaller than their architecture says: what is saved of that, and how it is put back.
+
+The config of such a model has the architecture that it was cut from, and under ``shapes`` the shape of every parameter
+that differs: data, which any reader may check. Head widths, scales and what lies between encoder and decoder follow
+from the architecture; numbers of heads and of features follow from the shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+from transformers.models.donut.modeling_donut_swin import DonutSwinSelfAttention
+from transformers.models.mbart.modeling_mbart import MBartAttention
+
+if TYPE_CHECKING:
+    from benchmark.models.donut import Donut
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def take_shapes(model: nn.Module, shapes: Shapes) -> None:
+    """Give parameters these shapes, in place; their values are not set. `ValueError` for one that cannot be cut so."""
+    if not isinstance(shapes, Mapping):
+        raise ValueError(f"its config has {shapes!r} for shapes")
+    parameters = dict(model.named_parameters())
+    for name, shape in shapes.items():
+        parameter = parameters.get(name)
+        if parameter is None:
+            raise ValueError(f"its config gives a shape to {name}, which the model does not have")
+        if len(shape) != parameter.dim() or not all(
+            0 < n <= most for n, most in zip(shape, parameter.shape, strict=False)
+        ):
+            raise ValueError(f"its config gives {name} the shape {list(shape)}, cut from {list(parameter.shape)}")
+        exchange(model, parameter, nn.Parameter(parameter.new_empty(tuple(shape))))
+    derive_sizes(model)
+
+
+def _is_within(shape: Sequence[int], whole: torch.Size) -> bool:
+    """Whether this, which any file may hold, is a shape that can be cut from the whole."""
+    if not isinstance(shape, list) or len(shape) != len(whole):
+        return False
+    return all(isinstance(n, int) and 0 < n <= most for n, most in zip(shape, whole, strict=True))
+
+
+def exchange(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
+    """Put one parameter in the place of another, wherever that one is: tied weights stay tied."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is old:
+                module._parameters[name] = new
+
+
+def derive_sizes(model: nn.Module) -> None:
+    """Let every module say how many features and heads it has. `ValueError` for a head that is cut in two."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            module.out_features, module.in_features = module.weight.shape
+        elif isinstance(module, nn.LayerNorm):
+            module.normalized_shape = tuple(module.weight.shape)
+        elif isinstance(module, nn.Conv2d):
+            module.out_channels = module.weight.shape[0]
+        elif isinstance(module, nn.Embedding):
+            module.embedding_dim = module.weight.shape[1]
+        elif isinstance(module, DonutSwinSelfAttention):
+            module.all_head_size = module.query.weight.shape[0]
+            module.num_attention_heads = _heads(name, module.all_head_size, module.attention_head_size)
+        elif isinstance(module, MBartAttention):
+            module.num_heads = _heads(name, module.q_proj.weight.shape[0], module.head_dim)
+
+
+def _heads(name: str, features: int, width: int) -> int:
+    if features % width:
+        raise ValueError(f"{name} has {features} features, which are no heads of {width}")
+    return int(features // width)
+
+
+def record_shapes(model: Donut) -> None:
+    """Let the config say what the model is: as `transformers` says it where it can, by ``shapes`` where it cannot."""
+    encoder, decoder = model.encoder, cast(Any, model.decoder.model.decoder)
+    encoder.config.depths = [len(stage.blocks) for stage in cast(Any, encoder.encoder.layers)]
+    model.decoder.config.decoder_layers = len(decoder.layers)
+    widths = {layer.fc1.weight.shape[0] for layer in decoder.layers}
+    if len(widths) == 1:
+        model.decoder.config.decoder_ffn_dim = widths.pop()
+    ratio = _mlp_ratio(model)
+    if ratio is not None:
+        encoder.config.mlp_ratio = ratio
+    model.config.shapes = {}
+    whole = {name: parameter.shape for name, parameter in _as_configured(model).named_parameters()}
+    shapes = {name: list(p.shape) for name, p in model.named_parameters() if p.shape != whole[name]}
+    if shapes:
+        model.config.shapes = shapes
+    else:
+        del model.config.shapes
+
+
+def _mlp_ratio(model: Donut) -> float | None:
+    """The one ratio that gives every block of the encoder its FFN, if there is one."""
+    stages = cast(Any, model.encoder.encoder.layers)
+    widths = [(stage.dim, block.intermediate.dense.weight.shape[0]) for stage in stages for block in stage.blocks]
+    ratio = float(widths[0][1] / widths[0][0])
+    return ratio if all(int(ratio * dim) == ffn for dim, ffn in widths) else None
+
+
+def check_shapes(model: Donut) -> None:
+    """Raise `ValueError` if the tensors of a model do not fit together; nothing is computed."""
+    sketch = without_weights(model)
+    config: Any = sketch.encoder.config
+    pixels = torch.zeros(1, config.num_channels, *config.image_size, device="meta")
+    try:
+        sketch(pixel_values=pixels, decoder_input_ids=torch.zeros(1, 2, dtype=torch.long, device="meta"))
+    except RuntimeError as error:
+        raise ValueError(f"the shapes in its config do not fit together: {error}") from error
+
+
+def without_weights(model: Donut) -> Donut:
+    """A copy of which only the shapes can be asked."""
+    copied = deepcopy(model)
+    nn.Module.to(copied, "meta")
+    copied.tie_weights()  # moving them took them apart
+    copied.decoder.set_attn_implementation("eager")  # the others look at values to choose a kernel
+    return copied
+
+
+def _as_configured(model: Donut) -> Donut:
+    with torch.device("meta"):
+        return type(model)(deepcopy(model.config))

@@ -1,0 +1,97 @@
+"""Starts that are really smaller: units of a kind cut out of the teacher, until a budget is met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.types import References
+
+if TYPE_CHECKING:
+    from transformers import VisionEncoderDecoderModel
+
+    from benchmark.models.donut import Donut
+    from benchmark.scales import Scale
+    from benchmark.slicing.budget import Allocation, Measure, Scores
+    from benchmark.slicing.groups import Kind, Units
+
+KINDS = {"ffn": "FFN units", "heads": "attention heads", "width": "channels", "layers": "layers"}
+IMPORTANCES = ("magnitude", "taylor", "activation", "random", "spacing")
+MEASURES = ("parameters", "macs")
+ALLOCATIONS = ("uniform", "global")
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """The teacher with fewer units of one kind, so that `ratio` is left of its non-embedding parameters or its MACs.
+
+    A `ratio` above 1 is how many times smaller. `importance` says which units go first: the smallest (``magnitude``),
+    those the loss (``taylor``) or the features (``activation``) need least on `documents` of the training split, any
+    (``random``); of layers those between the others (``spacing``). Under a ``uniform`` `allocation` every place loses
+    the same share.
+    """
+
+    kind: Kind
+    ratio: float
+    importance: str = "magnitude"
+    of: Measure = "parameters"
+    allocation: Allocation = "uniform"
+    documents: int = 32
+
+    def __post_init__(self) -> None:
+        _check("kind of unit", self.kind, tuple(KINDS))
+        _check("importance", self.importance, IMPORTANCES)
+        _check("measure of a budget", self.of, MEASURES)
+        _check("allocation", self.allocation, ALLOCATIONS)
+        if self.importance == "spacing" and self.kind != "layers":
+            raise UserError(f"importance spacing is for layers, and not for {KINDS[self.kind]}")
+        if not 0 < self.ratio < float("inf") or self.ratio == 1:
+            raise UserError(f"ratio {self.ratio:g} is neither a share below 1 that stays nor a factor above 1")
+        if self.documents < 1:
+            raise UserError(f"an importance that looks at data needs at least 1 document, not {self.documents}")
+
+    @property
+    def share(self) -> float:
+        return self.ratio if self.ratio < 1 else 1 / self.ratio
+
+    def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
+        """Raises `UserError` if there is nothing to cut, or not enough."""
+        from benchmark.models.donut import Donut
+        from benchmark.slicing.budget import cut_to
+        from benchmark.slicing.donut import units_of
+
+        model = references.load("teacher")
+        assert isinstance(model, Donut)
+        groups = units_of(model, self.kind)
+        scores = self._scores(model, groups, references, seed)
+        try:
+            cut_to(model, scores, self.share, self.of, self.allocation, (scale.height, scale.width))
+        except ValueError as error:
+            raise UserError(f"cutting {KINDS[self.kind]} alone: {error}") from error
+        return model
+
+    def _scores(self, model: Donut, groups: list[Units], references: References, seed: int) -> Scores:
+        from benchmark.slicing import importance
+
+        if self.importance in ("taylor", "activation"):
+            look = importance.taylor if self.importance == "taylor" else importance.activation
+            return look(model, groups, references.calibration(self.documents))
+        if self.importance == "random":
+            return importance.random(groups, seed)
+        return importance.spacing(groups) if self.importance == "spacing" else importance.magnitude(model, groups)
+
+    def __str__(self) -> str:
+        by = "" if self.importance == "spacing" else f" by {self.importance}"
+        return f"teacher, {KINDS[self.kind]} cut{by} to {self.share:.0%} of its {self.of}"
+
+
+def _check(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise UserError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+
+
+def sliced(kind: Kind, ratio: float, importance: str = "magnitude") -> Sliced:
+    """Begin with the teacher without some of its ``ffn`` units, ``heads``, ``layers`` or ``width`` (channels)."""
+    return Sliced(kind, ratio, importance)

@@ -1,0 +1,1 @@
+"""Structured pruning: what can be cut out of a Donut, which of it matters least, and how much a budget leaves."""
