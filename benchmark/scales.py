@@ -46,8 +46,9 @@ class Budget:
         return self.reading_documents if task == "reading" else self.task_documents
 
     def for_one_training(self) -> Budget:
-        """All of it spent on the task, where nothing is read upstream first."""
-        return replace(self, reading_documents=0, task_documents=self.reading_documents + self.task_documents)
+        """All of it spent on one data set, where nothing is read upstream first."""
+        total = self.reading_documents + self.task_documents
+        return replace(self, reading_documents=total, task_documents=total)
 
 
 @dataclass(frozen=True, slots=True)

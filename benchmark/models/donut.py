@@ -18,7 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
-from benchmark.models.shapes import take_shapes
+from benchmark.models.shapes import record_shapes, take_shapes
 from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
 
@@ -139,4 +139,6 @@ def fit_vocabulary(model: Donut, size: int, seed: int = 0) -> Donut:
             torch.manual_seed(seed)
             model.decoder.resize_token_embeddings(size, mean_resizing=True)
         model.decoder.config.vocab_size = size
+        if getattr(model.config, "shapes", {}):
+            record_shapes(model)  # the table is among them
     return model

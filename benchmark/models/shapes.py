@@ -31,10 +31,8 @@ def take_shapes(model: nn.Module, shapes: Shapes) -> None:
         parameter = parameters.get(name)
         if parameter is None:
             raise ValueError(f"its config gives a shape to {name}, which the model does not have")
-        if len(shape) != parameter.dim() or not all(
-            0 < n <= most for n, most in zip(shape, parameter.shape, strict=False)
-        ):
-            raise ValueError(f"its config gives {name} the shape {list(shape)}, cut from {list(parameter.shape)}")
+        if not _is_within(shape, parameter.shape):
+            raise ValueError(f"its config gives {name} the shape {shape}, cut from {list(parameter.shape)}")
         exchange(model, parameter, nn.Parameter(parameter.new_empty(tuple(shape))))
     derive_sizes(model)
 
@@ -90,7 +88,7 @@ def record_shapes(model: Donut) -> None:
     if ratio is not None:
         encoder.config.mlp_ratio = ratio
     model.config.shapes = {}
-    whole = {name: parameter.shape for name, parameter in _as_configured(model).named_parameters()}
+    whole = {name: parameter.shape for name, parameter in sketched(model).named_parameters()}
     shapes = {name: list(p.shape) for name, p in model.named_parameters() if p.shape != whole[name]}
     if shapes:
         model.config.shapes = shapes
@@ -108,24 +106,19 @@ def _mlp_ratio(model: Donut) -> float | None:
 
 def check_shapes(model: Donut) -> None:
     """Raise `ValueError` if the tensors of a model do not fit together; nothing is computed."""
-    sketch = without_weights(model)
-    config: Any = sketch.encoder.config
-    pixels = torch.zeros(1, config.num_channels, *config.image_size, device="meta")
+    sketch = sketched(model)
+    patches = cast(Any, sketch.encoder.embeddings.patch_embeddings)
+    page = [cells * size for cells, size in zip(patches.grid_size, patches.patch_size, strict=True)]
+    pixels = torch.zeros(1, patches.projection.in_channels, *page, device="meta")
     try:
         sketch(pixel_values=pixels, decoder_input_ids=torch.zeros(1, 2, dtype=torch.long, device="meta"))
     except RuntimeError as error:
         raise ValueError(f"the shapes in its config do not fit together: {error}") from error
 
 
-def without_weights(model: Donut) -> Donut:
-    """A copy of which only the shapes can be asked."""
-    copied = deepcopy(model)
-    nn.Module.to(copied, "meta")
-    copied.tie_weights()  # moving them took them apart
-    copied.decoder.set_attn_implementation("eager")  # the others look at values to choose a kernel
-    return copied
-
-
-def _as_configured(model: Donut) -> Donut:
+def sketched(model: Donut) -> Donut:
+    """What the config of a model describes, without weights: shapes and costs can be asked, and nothing computed."""
     with torch.device("meta"):
-        return type(model)(deepcopy(model.config))
+        sketch = type(model)(deepcopy(model.config))
+    sketch.decoder.set_attn_implementation("eager")  # the others look at values to choose a kernel
+    return sketch

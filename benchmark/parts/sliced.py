@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from benchmark.errors import UserError
+from benchmark.slicing.options import Allocation, Importance, Kind, Measure
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
     from benchmark.models.donut import Donut
     from benchmark.scales import Scale
-    from benchmark.slicing.budget import Allocation, Measure, Scores
-    from benchmark.slicing.groups import Kind, Units
+    from benchmark.slicing.budget import Scores
+    from benchmark.slicing.groups import Group
 
-KINDS = {"ffn": "FFN units", "heads": "attention heads", "width": "channels", "layers": "layers"}
-IMPORTANCES = ("magnitude", "taylor", "activation", "random", "spacing")
-MEASURES = ("parameters", "macs")
-ALLOCATIONS = ("uniform", "global")
+_NAMES = {"ffn": "FFN units", "heads": "attention heads", "width": "channels", "layers": "layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +32,19 @@ class Sliced:
 
     kind: Kind
     ratio: float
-    importance: str = "magnitude"
+    importance: Importance = "magnitude"
     of: Measure = "parameters"
     allocation: Allocation = "uniform"
     documents: int = 32
 
     def __post_init__(self) -> None:
-        _check("kind of unit", self.kind, tuple(KINDS))
-        _check("importance", self.importance, IMPORTANCES)
-        _check("measure of a budget", self.of, MEASURES)
-        _check("allocation", self.allocation, ALLOCATIONS)
+        _check("kind of unit", self.kind, Kind)
+        _check("importance", self.importance, Importance)
+        _check("measure of a budget", self.of, Measure)
+        _check("allocation", self.allocation, Allocation)
+        object.__setattr__(self, "ratio", float(self.ratio))  # an option has the type of its value
         if self.importance == "spacing" and self.kind != "layers":
-            raise UserError(f"importance spacing is for layers, and not for {KINDS[self.kind]}")
+            raise UserError(f"importance spacing is for layers, and not for {_NAMES[self.kind]}")
         if not 0 < self.ratio < float("inf") or self.ratio == 1:
             raise UserError(f"ratio {self.ratio:g} is neither a share below 1 that stays nor a factor above 1")
         if self.documents < 1:
@@ -69,10 +67,10 @@ class Sliced:
         try:
             cut_to(model, scores, self.share, self.of, self.allocation, (scale.height, scale.width))
         except ValueError as error:
-            raise UserError(f"cutting {KINDS[self.kind]} alone: {error}") from error
+            raise UserError(f"cutting {_NAMES[self.kind]} alone: {error}") from error
         return model
 
-    def _scores(self, model: Donut, groups: list[Units], references: References, seed: int) -> Scores:
+    def _scores(self, model: Donut, groups: list[Group], references: References, seed: int) -> Scores:
         from benchmark.slicing import importance
 
         if self.importance in ("taylor", "activation"):
@@ -84,14 +82,21 @@ class Sliced:
 
     def __str__(self) -> str:
         by = "" if self.importance == "spacing" else f" by {self.importance}"
-        return f"teacher, {KINDS[self.kind]} cut{by} to {self.share:.0%} of its {self.of}"
+        return f"teacher, {_NAMES[self.kind]} cut{by} to {self.share:.1%} of its {self.of}"
 
 
-def _check(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise UserError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+def _check(what: str, name: str, known: Any) -> None:
+    if name not in get_args(known):
+        raise UserError(f"unknown {what} {name!r}: choose from {', '.join(get_args(known))}")
 
 
-def sliced(kind: Kind, ratio: float, importance: str = "magnitude") -> Sliced:
+def sliced(
+    kind: Kind,
+    ratio: float,
+    importance: Importance = "magnitude",
+    of: Measure = "parameters",
+    allocation: Allocation = "uniform",
+    documents: int = 32,
+) -> Sliced:
     """Begin with the teacher without some of its ``ffn`` units, ``heads``, ``layers`` or ``width`` (channels)."""
-    return Sliced(kind, ratio, importance)
+    return Sliced(kind, ratio, importance, of, allocation, documents)

@@ -41,7 +41,7 @@ def _setting(trial: Trial) -> tuple[str, str, str, int]:
 
 def _section(trials: Sequence[Trial]) -> list[str]:
     first = trials[0]
-    steps = _values(trial.steps for trial in trials if trial.steps)
+    steps = _values(trial.steps for trial in trials if trial.steps) or "no"
     limit = "" if first.limit is None else f", limit {first.limit}"
     return [
         f"N-TED accuracy on {_values(t.validation_documents for t in trials)} validation documents after "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import UserError
 from benchmark.running.plan import Job
 
 TRAINING = "training.json"
@@ -31,8 +32,13 @@ class Checkpoints:
         return bool(training_facts(self.of(job)).get("key") == job.key)
 
     def documents(self, job: Job) -> int:
-        """The documents that a kept model has been trained on, those of what it began with included."""
+        """The documents that a kept model has been trained on, those of what it began with included.
+
+        Raises `UserError` if it is gone.
+        """
         facts = training_facts(self.of(job))
+        if not facts:
+            raise UserError(f"{self.of(job)} is not there any more")
         return int(facts["start_documents"]) + int(facts["documents"])
 
 

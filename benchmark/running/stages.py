@@ -79,7 +79,8 @@ def start(cell: Cell, references: DatasetReferences) -> Trained:
 def start_from_zoo(model: Donut, recipe: Mapping[str, Any]) -> Trained:
     """What a strategy has become upstream, as the zoo has it."""
     curve = [(step, ted) for step, ted in recipe["curve"]]
-    return Trained(model, Training(**{name: recipe[name] for name in _OF_RECIPE}, curve=curve))
+    facts = {name: recipe[name] for name in _OF_RECIPE}
+    return Trained(model, Training(**facts, calibration_hash=recipe.get("calibration_hash"), curve=curve))
 
 
 def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trained:

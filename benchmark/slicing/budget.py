@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
 
 import torch
 
 from benchmark.models.donut import Donut
 from benchmark.models.macs import count_macs
 from benchmark.models.parameters import non_embeddings
-from benchmark.models.shapes import without_weights
-from benchmark.slicing.groups import Units, cut, keep
+from benchmark.models.shapes import sketched
+from benchmark.slicing.groups import Group, cut, keep
+from benchmark.slicing.options import Allocation, Measure
 
-Measure = Literal["parameters", "macs"]
-Allocation = Literal["uniform", "global"]
-Scores = Mapping[Units, torch.Tensor]
+Scores = Mapping[Group, torch.Tensor]
 """One score for each unit of a group; the lowest go first."""
 TOLERANCE = 0.02
-"""How far what is left may be from the budget, relatively, where the units are small enough."""
+"""How far what is left may be from a budget, relatively."""
 GRAIN = 8
 """FFN units and channels are cut so that a multiple of this many stays: what vector units and tensor cores like."""
 _TOKENS = 64
@@ -29,66 +29,68 @@ _ANY_TOKEN = 0
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
-    group: Units
+    group: Group
     units: tuple[int, ...]
+
+
+Removals = Sequence[_Removal]
+Left = Callable[[Removals], float]
+"""The share that is left without these."""
 
 
 def cut_to(
     model: Donut, scores: Scores, share: float, of: Measure, allocation: Allocation, page: tuple[int, int]
 ) -> float:
-    """Cut a model, in place, until about `share` of its parameters or multiply-accumulates is left; the share that is.
+    """Cut a model, in place, until `share` of its parameters or multiply-accumulates is left; the share that is.
 
     Parameters are those that are no embeddings; multiply-accumulates those of a `page` (height, width) of 64 tokens.
     Under a ``uniform`` allocation every group loses the same share of its units, under a ``global`` one those units go
-    whose scores are lowest beside the mean of their group. `ValueError` if even the least that has to stay is more.
+    whose scores are lowest beside the mean of their group. `ValueError` if nothing comes within `TOLERANCE`.
     """
-    removals, sketch = _removals(scores, allocation), without_weights(model)
+    sketch = sketched(model)
     whole = _cost(sketch, of, page)
 
-    def left(chosen: Sequence[_Removal]) -> float:
+    def left(removals: Removals) -> float:
         smaller = deepcopy(sketch)
-        keep(smaller, _kept(scores, chosen))
+        keep(smaller, _kept(scores, removals))
         return _cost(smaller, of, page) / whole
 
+    removals = _removals(scores, allocation)
     least = left(removals)
     if least > share * (1 + TOLERANCE):
         raise ValueError(f"{least:.1%} of the {of} stay at least, which is more than {share:.1%}")
-    count = _first(len(removals), lambda count: left(removals[:count]) <= share)
-    chosen = _nearest(removals, max(count - 1, 0), share, left)
+    nearest, chosen = _nearest(_choices(scores, removals, share, left), share, left)
+    if abs(nearest / share - 1) > TOLERANCE:
+        raise ValueError(f"the nearest to {share:.1%} of the {of} that can be left is {nearest:.1%}")
     cut(model, _kept(scores, chosen))
-    return left(chosen)
+    return nearest
 
 
-def _nearest(
-    removals: Sequence[_Removal], count: int, share: float, left: Callable[[Sequence[_Removal]], float]
-) -> Sequence[_Removal]:
-    """The first `count` removals, and one that may be next in its group if that comes nearer to the share.
+def _choices(scores: Scores, removals: Removals, share: float, left: Left) -> Iterable[Removals]:
+    """What may be removed for this share to be left, the likeliest first."""
+    if all(group.kind == "layers" for group in scores):  # few and large: any number of each
+        own = [[r for r in removals if r.group == group] for group in scores]
+        counts = product(*(range(len(of_group) + 1) for of_group in own))
+        return [[r for of_group, n in zip(own, some, strict=True) for r in of_group[:n]] for some in counts]
+    # What is left falls with the number of removals.
+    count = bisect_left(range(len(removals)), True, key=lambda count: left(removals[:count]) <= share)
+    first, rest = removals[: max(count - 1, 0)], removals[max(count - 1, 0) :]
+    # The next in the order may be too large a step, and that of another group fit.
+    nexts = {removal.group: removal for removal in reversed(rest)}.values()
+    return [first, *([*first, removal] for removal in rest if removal in nexts)]
 
-    Steps differ in size: a layer is a large one, and the first in the order may be too large where the second fits.
-    """
-    nexts = {removal.group: removal for removal in reversed(removals[count:])}
-    choices = [
-        removals[:count],
-        *([*removals[:count], removal] for removal in removals[count:] if removal in nexts.values()),
-    ]
-    misses: list[float] = []
-    for choice in choices:
-        misses.append(abs(left(choice) / share - 1))
-        if len(misses) > 1 and min(misses) <= TOLERANCE:
+
+def _nearest(choices: Iterable[Removals], share: float, left: Left) -> tuple[float, Removals]:
+    """The share that is left, and by which removals: the nearest, or the first that is near enough."""
+    found: list[tuple[float, Removals]] = []
+    for removals in choices:
+        found.append((left(removals), removals))
+        if abs(found[-1][0] / share - 1) <= TOLERANCE / 2:
             break
-    return choices[misses.index(min(misses))]
+    return min(found, key=lambda pair: abs(pair[0] / share - 1))
 
 
-def _first(most: int, holds: Callable[[int], bool]) -> int:
-    """The smallest count up to `most` for which this holds, which then does for all larger ones."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
-
-
-def _removals(scores: Scores, allocation: Allocation) -> list[_Removal]:
+def _removals(scores: Scores, allocation: Allocation) -> Removals:
     """What goes one after the other."""
     ordered = [
         (place, _Removal(group, units))
@@ -98,26 +100,26 @@ def _removals(scores: Scores, allocation: Allocation) -> list[_Removal]:
     return [removal for _, removal in sorted(ordered, key=lambda pair: pair[0])]
 
 
-def _ordered(group: Units, scores: torch.Tensor, allocation: Allocation) -> list[tuple[float, tuple[int, ...]]]:
+def _ordered(group: Group, scores: torch.Tensor, allocation: Allocation) -> list[tuple[float, tuple[int, ...]]]:
     """The removals of one group, each with its place in the order of all."""
     grain = GRAIN if group.kind in ("ffn", "width") else 1
     order = scores.argsort(stable=True).tolist()
     removals, gone = [], 0
-    least = max(group.least, min(grain, group.units) if group.least else 0)
-    while gone < group.units - least:
-        size = (group.units - gone) % grain or grain
+    least = max(group.least, min(grain, group.count) if group.least else 0)
+    while gone < group.count - least:
+        size = (group.count - gone) % grain or grain
         units = tuple(order[gone : gone + size])
         gone += size
-        relative = float(scores[list(units)].mean() / scores.mean().clamp(min=1e-12))
-        removals.append((gone / group.units if allocation == "uniform" else relative, units))
+        relative = float(scores[list(units)].mean() / scores.mean().clamp(min=torch.finfo(scores.dtype).tiny))
+        removals.append((gone / group.count if allocation == "uniform" else relative, units))
     return removals
 
 
-def _kept(scores: Scores, removals: Sequence[_Removal]) -> dict[Units, list[int]]:
-    gone: dict[Units, set[int]] = {group: set() for group in scores}
+def _kept(scores: Scores, removals: Removals) -> dict[Group, list[int]]:
+    gone: dict[Group, set[int]] = {group: set() for group in scores}
     for removal in removals:
         gone[removal.group] |= set(removal.units)
-    return {group: [u for u in range(group.units) if u not in units] for group, units in gone.items()}
+    return {group: [u for u in range(group.count) if u not in units] for group, units in gone.items()}
 
 
 def _cost(model: Donut, of: Measure, page: tuple[int, int]) -> int:

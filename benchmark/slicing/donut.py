@@ -7,19 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from benchmark.models.donut import Donut
-from benchmark.slicing.groups import Group, Kind, Slice, Stack, Units
+from benchmark.slicing.groups import Group, Slice, Slices, Stack
+from benchmark.slicing.options import Kind
 
 _DECODER = "decoder.model.decoder"
 
 
-def units_of(model: Donut, kind: Kind) -> list[Units]:
+def units_of(model: Donut, kind: Kind) -> list[Group]:
     """All groups of one kind. `ValueError` if the tensors of one do not have the same units."""
     if kind == "layers":
         return [*stacks(model)]
     return [group for group in groups(model) if group.kind == kind]
 
 
-def groups(model: Donut) -> list[Group]:
+def groups(model: Donut) -> list[Slices]:
     """All groups of a model. `ValueError` if the tensors of one do not have the same units."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
 
@@ -31,8 +32,8 @@ def groups(model: Donut) -> list[Group]:
     for group in found:
         for part in group.slices:
             size = parameters[part.parameter].shape[part.dim]
-            if size != group.units * part.span * part.copies:
-                raise ValueError(f"{part.parameter} has {size} features where {group.name} has {group.units}")
+            if size != group.count * part.span * part.copies:
+                raise ValueError(f"{part.parameter} has {size} features where {group.name} has {group.count}")
     return found
 
 
@@ -40,7 +41,7 @@ def stacks(model: Donut) -> list[Stack]:
     """The layers of the decoder, and the blocks of each stage in pairs of a plain and a shifted window."""
     stages = {f"encoder.encoder.layers.{s}.blocks": stage.blocks for s, stage in enumerate(_stages(model))}
     pairs = [Stack(name, len(blocks) // 2, 2, least=1 - len(blocks) % 2) for name, blocks in stages.items()]
-    return [Stack(f"{_DECODER}.layers", len(_layers(model)), 1, least=1), *(pair for pair in pairs if pair.units)]
+    return [Stack(f"{_DECODER}.layers", len(_layers(model)), 1, least=1), *(pair for pair in pairs if pair.count)]
 
 
 def _stages(model: Donut) -> Any:
@@ -64,7 +65,7 @@ def _norm(name: str, copies: int = 1) -> tuple[Slice, ...]:
     return Slice(f"{name}.weight", 0, 1, copies), Slice(f"{name}.bias", 0, 1, copies)
 
 
-def _encoder_groups(model: Donut) -> Iterator[Group]:
+def _encoder_groups(model: Donut) -> Iterator[Slices]:
     stages = _stages(model)
     for s, stage in enumerate(stages):
         for b, block in enumerate(stage.blocks):
@@ -72,18 +73,18 @@ def _encoder_groups(model: Donut) -> Iterator[Group]:
         yield _stage_width(model, s)
 
 
-def _block_groups(place: str, block: Any) -> Iterator[Group]:
+def _block_groups(place: str, block: Any) -> Iterator[Slices]:
     ffn = _outputs(f"{place}.intermediate.dense"), _inputs(f"{place}.output.dense")
-    yield Group(f"{place}.ffn", "ffn", block.intermediate.dense.out_features, *ffn)
+    yield Slices(f"{place}.ffn", "ffn", block.intermediate.dense.out_features, *ffn)
     attention = block.attention.self
     width = attention.attention_head_size
     made = (p for name in ("query", "key", "value") for p in _outputs(f"{place}.attention.self.{name}", width))
     bias = Slice(f"{place}.attention.self.relative_position_bias_table", 1)
     used = _inputs(f"{place}.attention.output.dense", width)
-    yield Group(f"{place}.heads", "heads", attention.num_attention_heads, (*made, bias), used)
+    yield Slices(f"{place}.heads", "heads", attention.num_attention_heads, (*made, bias), used)
 
 
-def _stage_width(model: Donut, s: int) -> Group:
+def _stage_width(model: Donut, s: int) -> Slices:
     """The channels of the cells in a stage, from what writes the first of them to what reads the last."""
     stages, place = _stages(model), f"encoder.encoder.layers.{s}"
     if s:
@@ -103,7 +104,7 @@ def _stage_width(model: Donut, s: int) -> Group:
         writes += _bridge_writes(model)
         reads += _memory_reads(model)
     units = stages[s].blocks[0].layernorm_before.weight.shape[0]
-    return Group(f"{place}.width", "width", units, tuple(writes), tuple(reads))
+    return Slices(f"{place}.width", "width", units, tuple(writes), tuple(reads))
 
 
 def _bridge_writes(model: Donut) -> list[Slice]:
@@ -133,7 +134,7 @@ def _layer(number: int) -> str:
     return f"{_DECODER}.layers.{number}"
 
 
-def _decoder_groups(model: Donut) -> Iterator[Group]:
+def _decoder_groups(model: Donut) -> Iterator[Slices]:
     decoder: Any = model.decoder.model.decoder
     writes = [
         *(Slice(f"{_DECODER}.{table}.weight", 1) for table in ("embed_tokens", "embed_positions")),
@@ -144,7 +145,7 @@ def _decoder_groups(model: Donut) -> Iterator[Group]:
         reads += _inputs("decoder.lm_head")
     for i, layer in enumerate(decoder.layers):
         place = _layer(i)
-        yield Group(f"{place}.ffn", "ffn", layer.fc1.out_features, _outputs(f"{place}.fc1"), _inputs(f"{place}.fc2"))
+        yield Slices(f"{place}.ffn", "ffn", layer.fc1.out_features, _outputs(f"{place}.fc1"), _inputs(f"{place}.fc2"))
         for name, attention in (("self_attn", layer.self_attn), ("encoder_attn", layer.encoder_attn)):
             yield _attention_heads(f"{place}.{name}", attention)
             writes += _outputs(f"{place}.{name}.out_proj")
@@ -153,13 +154,13 @@ def _decoder_groups(model: Donut) -> Iterator[Group]:
             reads += [p for projection in of_decoder for p in _inputs(f"{place}.{name}.{projection}")]
         writes += _outputs(f"{place}.fc2")
         reads += [*_norm(f"{place}.final_layer_norm"), *_inputs(f"{place}.fc1")]
-    yield Group("decoder.width", "width", decoder.embed_tokens.embedding_dim, tuple(writes), tuple(reads))
+    yield Slices("decoder.width", "width", decoder.embed_tokens.embedding_dim, tuple(writes), tuple(reads))
     if _is_projected(model):
         units = model.enc_to_dec_proj.out_features
-        yield Group("memory.width", "width", units, _outputs("enc_to_dec_proj"), tuple(_cross_inputs(model)))
+        yield Slices("memory.width", "width", units, _outputs("enc_to_dec_proj"), tuple(_cross_inputs(model)))
 
 
-def _attention_heads(place: str, attention: Any) -> Group:
+def _attention_heads(place: str, attention: Any) -> Slices:
     width = attention.head_dim
     made = tuple(p for name in ("q_proj", "k_proj", "v_proj") for p in _outputs(f"{place}.{name}", width))
-    return Group(f"{place}.heads", "heads", attention.num_heads, made, _inputs(f"{place}.out_proj", width))
+    return Slices(f"{place}.heads", "heads", attention.num_heads, made, _inputs(f"{place}.out_proj", width))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -17,19 +17,18 @@ from transformers.models.mbart.modeling_mbart import MBartAttention
 
 from benchmark.models.donut import Donut
 from benchmark.models.shapes import derive_sizes, exchange, record_shapes
+from benchmark.slicing.options import Kind
 
-Kind = Literal["ffn", "heads", "width", "layers"]
 
-
-class Units(Protocol):
-    """Units of one kind in one place, of which at least `least` have to stay."""
+class Group(Protocol):
+    """`count` units of one kind in one place, of which at least `least` have to stay."""
 
     @property
     def name(self) -> str: ...
     @property
     def kind(self) -> Kind: ...
     @property
-    def units(self) -> int: ...
+    def count(self) -> int: ...
     @property
     def least(self) -> int: ...
 
@@ -57,12 +56,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Units that are slices. `writes` are the weights that make them, `reads` those that use them."""
+class Slices:
+    """Units that are slices of tensors. `writes` are the weights that make them, `reads` those that use them."""
 
     name: str
     kind: Kind
-    units: int
+    count: int
     writes: tuple[Slice, ...]
     reads: tuple[Slice, ...]
     least: int = 1
@@ -74,7 +73,7 @@ class Group:
     def keep(self, model: Donut, units: torch.Tensor) -> None:
         for part in self.slices:
             parameter = model.get_parameter(part.parameter)
-            places = part.indices(units, self.units).to(parameter.device)
+            places = part.indices(units, self.count).to(parameter.device)
             smaller = parameter.detach().index_select(part.dim, places)
             exchange(model, parameter, nn.Parameter(smaller, parameter.requires_grad))
 
@@ -90,10 +89,10 @@ class Group:
         return (self._sums(values, self.writes) * self._sums(values, self.reads)).sqrt()
 
     def _sums(self, values: Mapping[str, torch.Tensor], slices: Iterable[Slice]) -> torch.Tensor:
-        total = torch.zeros(self.units)
+        total = torch.zeros(self.count)
         for part in (part for part in slices if part.parameter in values):
             value = values[part.parameter].movedim(part.dim, 0)
-            total += value.reshape(part.copies, self.units, -1).sum((0, 2)).cpu()
+            total += value.reshape(part.copies, self.count, -1).sum((0, 2)).cpu()
         return total
 
 
@@ -102,7 +101,7 @@ class Stack:
     """Units that are layers: each `span` that follow one another in the module list `modules`. The rest stays."""
 
     modules: str
-    units: int
+    count: int
     span: int
     least: int
     kind: Kind = "layers"
@@ -114,7 +113,7 @@ class Stack:
     def keep(self, model: Donut, units: torch.Tensor) -> None:
         layers = model.get_submodule(self.modules)
         assert isinstance(layers, nn.ModuleList)
-        gone = {int(u) for u in range(self.units)} - set(units.tolist())
+        gone = {int(u) for u in range(self.count)} - set(units.tolist())
         stays = [layer for i, layer in enumerate(layers) if i // self.span not in gone]
         owner, _, attribute = self.modules.rpartition(".")
         setattr(model.get_submodule(owner), attribute, nn.ModuleList(stays))
@@ -124,23 +123,23 @@ class Stack:
                     module.layer_idx = number  # where its keys and values lie in the cache
 
     def sums(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        total = torch.zeros(self.units)
+        total = torch.zeros(self.count)
         for name, value in values.items():
             number = name.removeprefix(f"{self.modules}.").partition(".")[0]
-            if name.startswith(f"{self.modules}.") and int(number) // self.span < self.units:
+            if name.startswith(f"{self.modules}.") and int(number) // self.span < self.count:
                 total[int(number) // self.span] += value.sum().cpu()
         return total
 
 
-def cut(model: Donut, kept: Mapping[Units, Sequence[int]]) -> None:
+def cut(model: Donut, kept: Mapping[Group, Sequence[int]]) -> None:
     """Leave of these groups only these units, in place, in their order; the config of the model says so."""
     keep(model, kept)
     record_shapes(model)
 
 
 @torch.no_grad()
-def keep(model: Donut, kept: Mapping[Units, Sequence[int]]) -> None:
-    """As `cut`, but the config says what it did: for a model that is looked at and forgotten."""
+def keep(model: Donut, kept: Mapping[Group, Sequence[int]]) -> None:
+    """As `cut`, but the config still describes the model that it was: for one that is looked at and forgotten."""
     for group, units in kept.items():
         group.keep(model, torch.tensor(sorted(units), dtype=torch.long))
     derive_sizes(model)

@@ -14,37 +14,37 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from benchmark.models.donut import Donut
 from benchmark.progress import quiet
 from benchmark.slicing.budget import Scores
-from benchmark.slicing.groups import Group, Stack, Units
+from benchmark.slicing.groups import Group, Slices, Stack
 from benchmark.types import Calibration
 
 
-def magnitude(model: Donut, groups: Iterable[Units]) -> Scores:
+def magnitude(model: Donut, groups: Iterable[Group]) -> Scores:
     """By the size of the weights: of FFN units and heads what makes them times what uses them, else all together.
 
     The norm of a filter is Li et al. 2017; the product follows from what a unit without either side does: nothing.
     """
     squares = {name: weight.detach().float().square() for name, weight in _parameters(model).items()}
 
-    def of(group: Units) -> torch.Tensor:
+    def of(group: Group) -> torch.Tensor:
         return (
-            group.norms(squares) if isinstance(group, Group) and group.kind != "width" else group.sums(squares).sqrt()
+            group.norms(squares) if isinstance(group, Slices) and group.kind != "width" else group.sums(squares).sqrt()
         )
 
     return {group: of(group) for group in groups}
 
 
-def random(groups: Iterable[Units], seed: int) -> Scores:
+def random(groups: Iterable[Group], seed: int) -> Scores:
     """By nothing: what the other scores are worth."""
     generator = torch.Generator().manual_seed(seed)
-    return {group: torch.rand(group.units, generator=generator) for group in groups}
+    return {group: torch.rand(group.count, generator=generator) for group in groups}
 
 
-def spacing(groups: Iterable[Units]) -> Scores:
+def spacing(groups: Iterable[Group]) -> Scores:
     """By place alone: the last to go are the first and the last of a stack, then what is farthest from those that stay.
 
     So the layers that are left lie at even distances (distil-whisper, Gandhi et al. 2023, section 3).
     """
-    return {group: _spaced(group.units) for group in groups}
+    return {group: _spaced(group.count) for group in groups}
 
 
 def _spaced(count: int) -> torch.Tensor:
@@ -56,32 +56,49 @@ def _spaced(count: int) -> torch.Tensor:
     return scores
 
 
-def taylor(model: Donut, groups: Iterable[Units], calibration: Calibration) -> Scores:
-    """By what the loss would change without the unit, to first order: (sum of weight x gradient)^2 (Molchanov 2019)."""
+def taylor(model: Donut, groups: Sequence[Group], calibration: Calibration) -> Scores:
+    """By what the loss would change without a unit, to first order: (sum of weight x gradient)^2 (Molchanov 2019).
+
+    The mean over documents, each squared by itself: over all together the gradients of a trained model cancel out.
+    """
+    totals = {group: torch.zeros(group.count) for group in groups}
     with quiet(model), torch.enable_grad():
-        model.zero_grad()
-        logits = model(pixel_values=calibration.pixel_values, decoder_input_ids=calibration.decoder_input_ids).logits
-        cross_entropy(logits.flatten(0, 1), calibration.labels.flatten()).backward()
-    products = {n: w.detach() * w.grad for n, w in _parameters(model).items() if w.grad is not None}
+        for document in _each(calibration):
+            model.zero_grad()
+            logits = model(pixel_values=document.pixel_values, decoder_input_ids=document.decoder_input_ids).logits
+            cross_entropy(logits.flatten(0, 1), document.labels.flatten()).backward()
+            products = {n: w.detach() * w.grad for n, w in _parameters(model).items() if w.grad is not None}
+            for group in groups:
+                totals[group] += group.sums(products).square()
     model.zero_grad()
-    return {group: group.sums(products).square() for group in groups}
+    return {group: total / len(calibration.labels) for group, total in totals.items()}
 
 
-def activation(model: Donut, groups: Sequence[Units], calibration: Calibration) -> Scores:
+def activation(model: Donut, groups: Sequence[Group], calibration: Calibration) -> Scores:
     """By what flows through: the norm of each input times the weight that reads it (Wanda, Sun et al. 2024).
 
     Of layers by how far they turn what they are given: 1 - cosine (block influence, ShortGPT, Men et al. 2024).
     """
     flows: dict[str, torch.Tensor] = {}
     with _watched(model, groups, flows), quiet(model), torch.no_grad():
-        model(pixel_values=calibration.pixel_values, decoder_input_ids=calibration.decoder_input_ids, use_cache=False)
-    return {group: _flow(model, group, flows) for group in groups}
+        for document in _each(calibration):
+            model(pixel_values=document.pixel_values, decoder_input_ids=document.decoder_input_ids, use_cache=False)
+    means = {name: flow / len(calibration.labels) for name, flow in flows.items()}
+    return {group: _flow(model, group, means) for group in groups}
 
 
-def _flow(model: Donut, group: Units, flows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _each(calibration: Calibration) -> Iterator[Calibration]:
+    """One document after the other, without what is beyond its end: a page of the paper's size takes gigabytes."""
+    for row, labels in enumerate(calibration.labels):
+        length = int((labels != -100).sum())
+        inputs = calibration.decoder_input_ids[row : row + 1, :length]
+        yield Calibration(calibration.pixel_values[row : row + 1], inputs, labels[None, :length])
+
+
+def _flow(model: Donut, group: Group, flows: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if isinstance(group, Stack):
         return torch.stack([flows[name] for name in _ends(group)])
-    assert isinstance(group, Group)
+    assert isinstance(group, Slices)
     # Norms read channels too, but one weight each: what they let through is what the layers behind them are given.
     read = {part.parameter for part in group.reads if part.parameter in flows}
     return group.read({name: model.get_parameter(name).detach().square() * flows[name] for name in read}).sqrt()
@@ -89,19 +106,19 @@ def _flow(model: Donut, group: Units, flows: Mapping[str, torch.Tensor]) -> torc
 
 def _ends(stack: Stack) -> dict[str, tuple[str, str]]:
     """The first and the last layer of each unit, by the name of the first."""
-    firsts = range(0, stack.units * stack.span, stack.span)
+    firsts = range(0, stack.count * stack.span, stack.span)
     return {f"{stack.modules}.{f}": (f"{stack.modules}.{f}", f"{stack.modules}.{f + stack.span - 1}") for f in firsts}
 
 
 @contextmanager
-def _watched(model: Donut, groups: Iterable[Units], flows: dict[str, torch.Tensor]) -> Iterator[None]:
-    """Fill `flows` at the next forward pass: by weight the squared norms of its inputs, by layer how far it turns."""
+def _watched(model: Donut, groups: Iterable[Group], flows: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Add to `flows` at each forward pass: by weight the squares of its inputs, by layer how far it turns its own."""
     handles = []
     for group in groups:
         if isinstance(group, Stack):
             for first, last in _ends(group).values():
                 handles += _watch_layers(model, first, last, flows)
-        elif isinstance(group, Group):
+        elif isinstance(group, Slices):
             for name in {part.parameter for part in group.reads}:
                 module = model.get_submodule(name.rpartition(".")[0])
                 if isinstance(module, nn.Linear):
@@ -114,7 +131,7 @@ def _watched(model: Donut, groups: Iterable[Units], flows: dict[str, torch.Tenso
 
 
 def _note_input(flows: dict[str, torch.Tensor], name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-    flows[name] = inputs[0].flatten(0, -2).square().sum(0)
+    flows[name] = flows.get(name, torch.zeros(())) + inputs[0].flatten(0, -2).square().sum(0)
 
 
 def _watch_layers(model: Donut, first: str, last: str, flows: dict[str, torch.Tensor]) -> list[Any]:
@@ -125,7 +142,8 @@ def _watch_layers(model: Donut, first: str, last: str, flows: dict[str, torch.Te
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
-        flows[first] = 1 - cosine_similarity(given.pop(), hidden, dim=-1).mean()
+        turned = (1 - cosine_similarity(given.pop(), hidden, dim=-1)).mean()
+        flows[first] = flows.get(first, torch.zeros(())) + turned
 
     return [
         model.get_submodule(first).register_forward_pre_hook(before, with_kwargs=True),

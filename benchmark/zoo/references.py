@@ -26,7 +26,7 @@ class DatasetReferences:
     vocabulary: int
     calibrate: Callable[[int], Calibration]
     calibration_hash: str | None = None
-    """Of the documents that a start has looked at."""
+    """Of the documents that a start has looked at, one time after the other."""
     _loaded: set[str] = field(default_factory=set)
 
     def load(self, name: str) -> Donut:
@@ -36,7 +36,8 @@ class DatasetReferences:
 
     def calibration(self, count: int) -> Calibration:
         found = self.calibrate(count)
-        content = b"".join(t.numpy().tobytes() for t in (found.pixel_values, found.labels))
+        before = (self.calibration_hash or "").encode()
+        content = b"".join([before, *(t.numpy().tobytes() for t in (found.pixel_values, found.labels))])
         self.calibration_hash = hashlib.sha256(content).hexdigest()[:16]
         return found
 

@@ -24,7 +24,7 @@ def test_what_it_has_looked_at_is_in_the_record_and_its_costs_are_smaller(tmp_pa
     (record,) = run(of(tmp_path, "taylor"))
     assert (record.status, record.steps) == ("ok", 1), record.error
     assert record.calibration_hash is not None
-    assert record.start == "teacher, FFN units cut by taylor to 75% of its parameters"
+    assert record.start == "teacher, FFN units cut by taylor to 75.0% of its parameters"
     assert record.efficiency is not None
     assert record.efficiency.params_nonembedding < 0.76 * 933_687
     assert (record.efficiency.macs or 0) < 0.85 * 178_341_888

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import CrossEntropy, Strategy, reference
+from benchmark import CrossEntropy, Strategy, UserError, reference
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint, load_checkpoint, load_model
 from benchmark.models.donut import Donut, fit_vocabulary
@@ -292,6 +292,11 @@ class TestTaskTeacher:
             == 48_016
         )
         assert TINY.task_teacher.reading_documents == TINY.task_teacher.task_documents
+
+    def test_one_that_is_gone_is_told(self, bench: Bench, bills: Dataset) -> None:
+        row = Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0)
+        with pytest.raises(UserError, match=r"task-teacher__bills.* is not there any more"):
+            bench.shared.references(bench.job(row))
 
     def test_what_it_was_trained_on_is_counted(self, bench: Bench, bills: Dataset) -> None:
         training = bench.trained(Cell(built_in("teacher"), bills, SMALL, "paper", "quick", 0)).training

@@ -13,6 +13,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.parameters import non_embeddings
 from benchmark.parts.sliced import Sliced
 from benchmark.scales import TINY
+from benchmark.slicing.options import Importance
 from benchmark.types import Calibration
 from tests.slicing.conftest import TEACHER, made
 
@@ -45,14 +46,16 @@ def test_a_ratio_is_a_share_or_a_factor(ratio: float, plain: Donut, calibration:
 
 
 @pytest.mark.parametrize(("importance", "looks"), [("magnitude", []), ("taylor", [7]), ("activation", [7])])
-def test_only_some_look_at_data(importance: str, looks: list[int], plain: Donut, calibration: Calibration) -> None:
+def test_only_some_look_at_data(
+    importance: Importance, looks: list[int], plain: Donut, calibration: Calibration
+) -> None:
     teacher = Teacher(plain, calibration)
-    replace(sliced("heads", 0.8, importance), documents=7)(teacher, TINY, 0)
+    sliced("heads", 0.8, importance, documents=7)(teacher, TINY, 0)
     assert teacher.asked == looks
 
 
 def test_a_seed_changes_what_is_random_alone(calibration: Calibration) -> None:
-    def weight(importance: str, seed: int) -> torch.Tensor:
+    def weight(importance: Importance, seed: int) -> torch.Tensor:
         model: Any = sliced("ffn", 0.9, importance)(Teacher(made(TEACHER), calibration), TINY, seed)
         found: torch.Tensor = model.decoder.model.decoder.layers[0].fc2.weight
         return found
@@ -61,13 +64,17 @@ def test_a_seed_changes_what_is_random_alone(calibration: Calibration) -> None:
     assert not torch.equal(weight("random", 0), weight("random", 1))
 
 
-def test_half_of_the_decoder_is_its_ends(plain: Donut, calibration: Calibration) -> None:
-    layers: Any = plain.decoder.model.decoder.layers
+def test_half_of_the_decoder_is_its_ends(calibration: Calibration) -> None:
+    teacher: Any = made(replace(TEACHER, depths=(1, 1)))
+    layers = teacher.decoder.model.decoder.layers
     ends = [layers[0].fc1.weight, layers[-1].fc1.weight]
-    model: Any = sliced("layers", 0.55, "spacing")(Teacher(plain, calibration), TINY, 0)
+    two = 2 * sum(parameter.numel() for parameter in layers[0].parameters())
+    start = sliced("layers", 1 - two / size(teacher), "spacing")
+    model: Any = start(Teacher(teacher, calibration), TINY, 0)
     kept = [layer.fc1.weight for layer in model.decoder.model.decoder.layers]
+    assert len(kept) == 2
     assert torch.equal(kept[0], ends[0])
-    assert torch.equal(kept[-1], ends[1])
+    assert torch.equal(kept[1], ends[1])
 
 
 @pytest.mark.parametrize(
@@ -102,6 +109,10 @@ def test_nothing_to_cut_is_told(calibration: Calibration) -> None:
         sliced("layers", 0.5, "spacing")(Teacher(shallow, calibration), TINY, 0)
 
 
+def test_a_whole_number_is_a_ratio_too() -> None:
+    assert isinstance(sliced("ffn", 2).ratio, float)
+
+
 def test_its_text_says_what_is_left() -> None:
-    assert str(sliced("ffn", 0.75)) == "teacher, FFN units cut by magnitude to 75% of its parameters"
-    assert str(Sliced("layers", 4, "spacing", of="macs")) == "teacher, layers cut to 25% of its macs"
+    assert str(sliced("ffn", 0.75)) == "teacher, FFN units cut by magnitude to 75.0% of its parameters"
+    assert str(Sliced("layers", 4, "spacing", of="macs")) == "teacher, layers cut to 25.0% of its macs"
