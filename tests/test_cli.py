@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.cli.options import parse_seeds
-from benchmark.cli.run import parse_settings
+from benchmark.cli.run import parse_settings, parse_sweep
 from benchmark.scales import SCALES
 
 ROOT = Path(__file__).parents[1]
@@ -133,6 +133,10 @@ def test_wrong_use_is_one_line_and_exit_2(
         (["--seeds", ""], "--seeds ''"),
         (["--set", "target"], "--set 'target' is not key=value"),
         (["--set", "=half"], "--set '=half' is not key=value"),
+        (["--sweep", "target"], "--sweep 'target' is not key=value,value"),
+        (["--sweep", "target=half,"], "--sweep 'target=half,' is not key=value,value"),
+        (["--sweep", "target=half", "--set", "target=0.9"], "--sweep target: it has a value already"),
+        (["--sweep", "target=half", "--sweep", "target=0.9"], "--sweep target: it has a value already"),
     ],
 )
 def test_a_run_is_checked_before_anything_heavy_loads(
@@ -141,7 +145,8 @@ def test_a_run_is_checked_before_anything_heavy_loads(
     assert wanted in complaint(capsys, "run", "--plugin", plugin, *arguments)
 
 
-def test_seeds_and_settings() -> None:
+def test_seeds_settings_and_sweeps() -> None:
+    assert parse_sweep(["ratio=2, 4,2", "of=macs"], {}) == {"ratio": ("2", "4"), "of": ("macs",)}
     assert parse_seeds("2, 0,2") == (2, 0)
     assert parse_settings(["target=half", "expression=a=b", "empty="]) == {
         "target": "half",

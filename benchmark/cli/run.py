@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +45,9 @@ def run(
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
     device: DeviceOption = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
+    sweep: Annotated[
+        list[str] | None, typer.Option("--sweep", help="An option with several values, as key=value,value.")
+    ] = None,
     limit: SmokeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> int:
@@ -60,6 +63,7 @@ def run(
     chosen_strategies, chosen_datasets = select(registry, chosen_protocol, SCALES[scale].reading, strategies, datasets)
     chosen_seeds = parse_seeds(seeds)
     options = parse_settings(settings or ())
+    swept = parse_sweep(sweep or (), options)
 
     from benchmark.report import write_report
     from benchmark.running.runner import outline
@@ -78,6 +82,7 @@ def run(
         device=device,
         limit=limit,
         options=options,
+        sweep=swept,
     )
     if dry_run:
         for line in outline(set_up(config)):
@@ -98,6 +103,19 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--set {setting!r} is not key=value")
         options[key] = value
     return options
+
+
+def parse_sweep(sweeps: Sequence[str], options: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    swept: dict[str, tuple[str, ...]] = {}
+    for sweep in sweeps:
+        key, equals, text = sweep.partition("=")
+        values = tuple(dict.fromkeys(value.strip() for value in text.split(",")))
+        if not key or not equals or not all(values):
+            raise UserError(f"--sweep {sweep!r} is not key=value,value")
+        if key in options or key in swept:
+            raise UserError(f"--sweep {key}: it has a value already")
+        swept[key] = values
+    return swept
 
 
 def _print_leaderboard(records: Sequence[Record], output: Path) -> None:

@@ -12,6 +12,7 @@ from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
 from benchmark.report.tables import write_tables
+from benchmark.report.tradeoff import write_tradeoffs
 
 __all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 
@@ -34,6 +35,7 @@ def write_report(directory: Path) -> list[Path]:
         *write_tables(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
+        *write_tradeoffs(directory, records),
     ]
 
 

@@ -31,6 +31,7 @@ from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
 from benchmark.report.tables import about_test
+from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
 _PROTOCOLS = {
     "paper": "the strategy makes its model on the reading set, and that model is fine-tuned on the task",
@@ -92,6 +93,8 @@ def _section(setting: Setting, rows: list[Row]) -> list[str]:
     ]
     if has_curves(rows):
         lines += [f"![Validation curves of {setting.dataset}](figures/{figure_name(setting.dataset)})", ""]
+    if has_tradeoff(rows):
+        lines += [f"![Score against cost on {setting.dataset}](figures/{tradeoff_name(setting)})", ""]
     return lines
 
 

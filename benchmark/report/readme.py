@@ -16,6 +16,7 @@ from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.latency import LATENCY
 from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
+from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
 Sections = dict[Setting, list[Row]]
 BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"
@@ -48,7 +49,12 @@ def summary_markdown(records: Sequence[Record], directory: str) -> str:
     tables: dict[Setting, Sections] = {}
     for setting, rows in by_setting(records).items():
         tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
-    blocks = [block for sections in tables.values() for block in _table(sections)]
+    blocks: list[str] = []
+    for sections in tables.values():
+        read = _read(sections)
+        blocks += _table(sections)
+        if has_tradeoff(sections[read]):
+            blocks.append(f"![Score against cost on {read.dataset}]({directory}/figures/{tradeoff_name(read)})")
     curves = [s.dataset for sections in tables.values() for s in [_read(sections)] if has_curves(sections[s])]
     if curves:
         blocks.append(f"![Validation N-TED over training]({directory}/figures/{figure_name(curves[0])})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -37,6 +38,8 @@ class RunConfig:
     device: str = "auto"
     limit: int | None = None
     options: dict[str, str] = field(default_factory=dict)
+    sweep: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Options with several values: a cell for each combination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,15 @@ def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:
     for refusal in filter(None, (protocol.refusal(dataset, scale.reading) for dataset in datasets)):
         raise UserError(refusal)
     strategies = [registry.strategies[name].item.under(protocol.name) for name in config.strategies]
+    swept = [
+        {**config.options, **dict(zip(config.sweep, some, strict=True))} for some in product(*config.sweep.values())
+    ]
     cells = [
         Cell(strategy, dataset, scale, protocol.name, config.budget, seed, options, config.limit, device)
         for seed in config.seeds
-        for strategy, options in with_options(strategies, config.options)
+        for values in swept
+        for strategy, options in with_options(strategies, values)
         for dataset in sorted(datasets, key=lambda d: d.task != "reading")
     ]
-    return [upstream_cell(cell, reading) if cell.dataset.name == reading.name else cell for cell in cells]
+    found = [upstream_cell(cell, reading) if cell.dataset.name == reading.name else cell for cell in cells]
+    return list({cell.name: cell for cell in found}.values())  # a strategy without the option is the same in all

@@ -63,6 +63,20 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert not out.exists()
 
 
+def test_a_sweep_is_a_cell_for_each_combination(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    swept = ("--sweep", "ratio=0.6,0.7", "--sweep", "allocation=uniform,global")
+    rows = ("--strategies", "structured-ffn,teacher", "--datasets", "receipts-mini", "--protocol", "task")
+    assert main(["run", *rows, *swept, "--dry-run", "--output", str(tmp_path)]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "1. structured-ffn ratio=0.6 on receipts-mini, seed 0: to do",
+        "2. teacher on receipts-mini, seed 0: to do",
+        "3. structured-ffn allocation=global ratio=0.6 on receipts-mini, seed 0: to do",
+        "4. structured-ffn ratio=0.7 on receipts-mini, seed 0: to do",
+        "5. structured-ffn allocation=global ratio=0.7 on receipts-mini, seed 0: to do",
+        "At last 5 of these cells would be measured.",
+    ]
+
+
 def test_a_strategy_of_one_protocol_is_refused_by_the_other(
     plugin: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,84 @@
+"""Score against cost: what each row keeps of the teacher's, one PNG a data set and protocol.
+
+A strategy that was run with several options, as by ``--sweep``, is a line through its points.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.records.files import write_atomically
+from benchmark.records.record import Record
+from benchmark.report.drawing import Look, looks_of, picture
+from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
+
+_COSTS = {
+    "non-embedding weights that are not zero": efficiency("params_nonzero"),
+    "multiply-accumulates": efficiency("macs"),
+    "latency of 64 tokens": efficiency("latency_ratio"),
+}
+_TED = metric("ted")
+Points = dict[str, list[tuple[float, float]]]
+"""(share of the teacher's cost, N-TED accuracy) of each strategy, the cheapest first."""
+
+
+def write_tradeoffs(directory: Path, records: Sequence[Record]) -> list[Path]:
+    """Write ``figures/tradeoff-<data set>-...png`` for each group of settings with a teacher and other rows.
+
+    Settings that differ in their options alone share a figure. Raises `UserError` if a file cannot be written.
+    """
+    paths = []
+    for family, rows in _families(records).items():
+        if has_tradeoff(rows):
+            path = directory / "figures" / tradeoff_name(family)
+            write_atomically(path, _draw(family, rows, looks_of(records)))
+            paths.append(path)
+    return paths
+
+
+def has_tradeoff(rows: Sequence[Row]) -> bool:
+    """Whether there is more than the teacher to be drawn."""
+    return any(len(points(rows, cost)) > 1 for cost in _COSTS.values())
+
+
+def tradeoff_name(setting: Setting) -> str:
+    """Of the figure that the rows of a setting are in: its options are the only thing that it may share."""
+    parts = [setting.dataset, setting.scale, setting.protocol, setting.budget, str(setting.test_documents)]
+    parts += [] if setting.limit is None else [f"limit{setting.limit}"]
+    return f"tradeoff-{'-'.join([*parts, setting.device])}.png"
+
+
+def points(rows: Sequence[Row], cost: Get) -> Points:
+    """Where each strategy lies; nothing without the cost of a teacher."""
+    teacher = next((row.mean(cost) for row in rows if row.reference and row.mean(cost)), None)
+    found: Points = {}
+    for row in rows if teacher else ():
+        own, score = row.mean(cost), row.mean(_TED)
+        if teacher and own is not None and score is not None:
+            found.setdefault(row.strategy, []).append((own / teacher, score))
+    return {strategy: sorted(set(own)) for strategy, own in found.items()}
+
+
+def _families(records: Sequence[Record]) -> dict[Setting, list[Row]]:
+    families: dict[Setting, list[Row]] = {}
+    for setting, rows in by_setting(records).items():
+        families.setdefault(setting._replace(options=()), []).extend(rows)
+    return families
+
+
+def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes:
+    with picture(len(_COSTS), width=4.5) as drawn:
+        for panel, (cost, get) in zip(drawn.panels, _COSTS.items(), strict=True):
+            for strategy, own in points(rows, get).items():
+                costs, scores = zip(*own, strict=True)
+                line = {"linestyle": "none"} if len(own) == 1 else {}
+                panel.plot(costs, scores, label=strategy, **{**looks[strategy].options, **line})
+            panel.set_xlabel(f"{cost} (x teacher)")
+            panel.set_xlim(left=0)
+            panel.grid(alpha=0.3)
+        drawn.panels[0].set_ylabel("N-TED accuracy")
+        drawn.panels[0].set_ylim(-0.02, 1.02)
+        drawn.panels[len(_COSTS) // 2].set_title(textwrap.fill(family.title, 90), parse_math=False)
+        return drawn.png()
