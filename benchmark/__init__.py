@@ -37,6 +37,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
@@ -65,6 +66,7 @@ __all__ = [
     "hookimpl",
     "load_checkpoint",
     "magnitude_pruned",
+    "mixed",
     "random_pruned",
     "reference",
     "run",
@@ -79,6 +81,7 @@ _LAZY = {
     "RunConfig": "benchmark.running.setup",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
+    "mixed": "benchmark.parts.mixed",
     "random_pruned": "benchmark.parts.starts",
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",

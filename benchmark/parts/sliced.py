@@ -55,20 +55,23 @@ class Sliced:
         return self.ratio if self.ratio < 1 else 1 / self.ratio
 
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
-        """Raises `UserError` if there is nothing to cut, or not enough."""
+        """Raises `UserError` as `cut`."""
+        model = references.load("teacher")
+        self.cut(model, references, scale, seed)
+        return model
+
+    def cut(self, model: VisionEncoderDecoderModel, references: References, scale: Scale, seed: int) -> float:
+        """Cut a model, in place; the share that is left. Raises `UserError` if nothing comes near enough."""
         from benchmark.models.donut import Donut
         from benchmark.slicing.budget import cut_to
         from benchmark.slicing.donut import units_of
 
-        model = references.load("teacher")
         assert isinstance(model, Donut)
-        groups = units_of(model, self.kind)
-        scores = self._scores(model, groups, references, seed)
+        scores = self._scores(model, units_of(model, self.kind), references, seed)
         try:
-            cut_to(model, scores, self.share, self.of, self.allocation, (scale.height, scale.width))
+            return cut_to(model, scores, self.share, self.of, self.allocation, (scale.height, scale.width))
         except ValueError as error:
             raise UserError(f"cutting {_NAMES[self.kind]} alone: {error}") from error
-        return model
 
     def _scores(self, model: Donut, groups: list[Group], references: References, seed: int) -> Scores:
         from benchmark.slicing import importance

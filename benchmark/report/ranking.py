@@ -61,7 +61,7 @@ class Ranking:
         for row in self.apart:
             found.setdefault(_documents(row), []).append(row.strategy)
         above = _counted(_documents(self.competing[0]))
-        groups = "; ".join(f"{listed(names)} on {_counted(documents)}" for documents, names in found.items())
+        groups = "; ".join(f"{listed(sorted(names))} on {_counted(documents)}" for documents, names in found.items())
         # The fewest stand last.
         untrained = " (nothing is trained)" if (0,) in found else ""
         return f"Not ranked, for the rows above trained on {above} documents: {groups}{untrained}."

@@ -14,10 +14,12 @@ from benchmark.records.record import Record
 from benchmark.report.drawing import Look, looks_of, picture
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
 
+RATIO = efficiency("latency_ratio")
+"""Measured as a share of the teacher's, in turns with it."""
 _COSTS = {
     "non-embedding weights that are not zero": efficiency("params_nonzero"),
     "multiply-accumulates": efficiency("macs"),
-    "latency of 64 tokens": efficiency("latency_ratio"),
+    "latency of 64 tokens": RATIO,
 }
 _TED = metric("ted")
 Points = dict[str, list[tuple[float, float]]]
@@ -51,13 +53,14 @@ def tradeoff_name(setting: Setting) -> str:
 
 
 def points(rows: Sequence[Row], cost: Get) -> Points:
-    """Where each strategy lies; nothing without the cost of a teacher."""
-    teacher = next((row.mean(cost) for row in rows if row.reference and row.mean(cost)), None)
+    """Where each strategy lies, as a share of the teacher's cost; nothing if that is not known."""
+    teacher = (row.mean(cost) for row in rows if row.reference)
+    whole = 1.0 if cost is RATIO else next(filter(None, teacher), None)
     found: Points = {}
-    for row in rows if teacher else ():
+    for row in rows:
         own, score = row.mean(cost), row.mean(_TED)
-        if teacher and own is not None and score is not None:
-            found.setdefault(row.strategy, []).append((own / teacher, score))
+        if whole and own is not None and score is not None:
+            found.setdefault(row.strategy, []).append((own / whole, score))
     return {strategy: sorted(set(own)) for strategy, own in found.items()}
 
 
