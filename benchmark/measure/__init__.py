@@ -14,14 +14,12 @@ from benchmark.measure.latency import Latency, Read, fitted, measure_latency, re
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.donut import Donut
-from benchmark.models.macs import count_macs
+from benchmark.models.macs import FIXED_TOKENS, count_macs
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet, silent
 from benchmark.records.record import Efficiency
 
-FIXED_TOKENS = 64
-"""What rows are compared at: the length of `macs`, the latencies and `peak_memory_bytes`."""
 ROUNDS = 100
 """The 95 % interval of a median over 100 rounds goes from the 40th smallest ratio to the 40th largest."""
 

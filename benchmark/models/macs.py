@@ -14,6 +14,9 @@ from transformers import DynamicCache, EncoderDecoderCache, VisionEncoderDecoder
 
 from benchmark.progress import quiet
 
+FIXED_TOKENS = 64
+"""What rows are compared at: the length of `macs`, the latencies and `peak_memory_bytes`."""
+
 
 def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: int, tokens: int) -> int:
     """Multiply-accumulates of the encoder once and of the decoder writing `tokens` tokens with a cache.

@@ -10,7 +10,7 @@ from benchmark.records.record import Efficiency
 from benchmark.report.columns import Column, Field, Measured, number, rounded
 from benchmark.report.rows import Row, efficiency
 
-_RATIO = efficiency("latency_ratio")
+latency_ratio = efficiency("latency_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Ratio:
     )
 
     def text(self, row: Row) -> str:
-        mean = row.mean(_RATIO)
+        mean = row.mean(latency_ratio)
         if mean is None:
             return "" if row.scored else "failed"
         return _with_interval(mean, *_interval(row))
 
     def fields(self, row: Row) -> tuple[Field, ...]:
-        return rounded(row.mean(_RATIO)), *map(rounded, _interval(row))
+        return rounded(row.mean(latency_ratio)), *map(rounded, _interval(row))
 
 
 RATIO = Ratio()

@@ -12,14 +12,13 @@ from pathlib import Path
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
 from benchmark.report.drawing import Look, looks_of, picture
+from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
 
-RATIO = efficiency("latency_ratio")
-"""Measured as a share of the teacher's, in turns with it."""
 _COSTS = {
     "non-embedding weights that are not zero": efficiency("params_nonzero"),
     "multiply-accumulates": efficiency("macs"),
-    "latency of 64 tokens": RATIO,
+    "latency of 64 tokens": latency_ratio,
 }
 _TED = metric("ted")
 Points = dict[str, list[tuple[float, float]]]
@@ -55,7 +54,8 @@ def tradeoff_name(setting: Setting) -> str:
 def points(rows: Sequence[Row], cost: Get) -> Points:
     """Where each strategy lies, as a share of the teacher's cost; nothing if that is not known."""
     teacher = (row.mean(cost) for row in rows if row.reference)
-    whole = 1.0 if cost is RATIO else next(filter(None, teacher), None)
+    # The ratio is a share of the teacher's as it was measured.
+    whole = 1.0 if cost is latency_ratio else next(filter(None, teacher), None)
     found: Points = {}
     for row in rows:
         own, score = row.mean(cost), row.mean(_TED)

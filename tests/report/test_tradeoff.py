@@ -10,8 +10,9 @@ import pytest
 from benchmark.records.files import write_record
 from benchmark.records.record import Record
 from benchmark.report import write_report
+from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Row, by_setting, efficiency
-from benchmark.report.tradeoff import RATIO, has_tradeoff, points, tradeoff_name
+from benchmark.report.tradeoff import has_tradeoff, points, tradeoff_name
 
 Make = Callable[..., Record]
 MACS = efficiency("macs")
@@ -40,7 +41,7 @@ def test_costs_are_shares_of_the_teachers_and_means_over_seeds(make_record: Make
 def test_the_ratio_of_latencies_is_one_already(make_record: Make) -> None:
     record = make_record("small", "receipts-mini")
     assert record.efficiency is not None
-    ((cost, _),) = points([Row((make_record("teacher", "receipts-mini"),)), Row((record,))], RATIO)["small"]
+    ((cost, _),) = points([Row((make_record("teacher", "receipts-mini"),)), Row((record,))], latency_ratio)["small"]
     assert cost == record.efficiency.latency_ratio
 
 
