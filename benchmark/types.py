@@ -152,7 +152,7 @@ class Objective(Protocol):
     """A training loss: (student outputs, teacher outputs, labels) -> scalar.
 
     `labels` are (documents, tokens) with -100 where nothing is predicted. `teacher` is None where `teaching` is
-    ``none``; both have features only where it is ``features``, which costs the teacher's forward pass in every step.
+    ``none``; both have features only where it is ``features``. The teacher's may have been kept in half precision.
     """
 
     @property

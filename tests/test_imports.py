@@ -24,6 +24,7 @@ LAYERS = (
     ("running",),
     ("pretraining",),
     ("report",),
+    ("export",),
     ("cli", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}

@@ -23,9 +23,10 @@ from benchmark import (
 )
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
+from benchmark.models.parameters import prunable
 from benchmark.models.processor import decoder_inputs, to_pixels
 from benchmark.models.pruning import magnitudes, prune_globally, random_scores
-from benchmark.parts.starts import Pruned, sparsity_of
+from benchmark.parts.starts import Pruned, Score, sparsity_of
 from benchmark.scales import TINY
 from benchmark.types import Calibration
 
@@ -189,6 +190,32 @@ class TestStarts:
         kept = torch.cat([score[pruned[name] != 0] for name, score in before.items()])
         assert gone.max() <= kept.min()
 
+    @pytest.mark.parametrize("ratio", [4, 0.25, "4", "0.25"])
+    def test_a_ratio_is_what_stays_whatever_the_target(self, ratio: float, model: Donut) -> None:
+        start = magnitude_pruned(target="half", ratio=ratio)
+        assert (start.ratio, str(start)) == (float(ratio), "teacher, magnitude-pruned by 75.0%")
+        assert zeros(start(OneModel(model), TINY, 0)) == round(0.75 * size(model))
+
+    @pytest.mark.parametrize("ratio", [0, 1, -2, "nan", "inf", "x"])
+    def test_a_ratio_that_leaves_nothing_or_all_is_refused(self, ratio: float) -> None:
+        with pytest.raises(UserError, match=rf"^ratio {ratio} is neither a share below 1 that stays nor a factor"):
+            magnitude_pruned(ratio=ratio)
+
+    @pytest.mark.parametrize("score", ["magnitude", "random"])
+    def test_a_uniform_start_takes_the_same_share_of_every_matrix(self, score: Score, model: Donut) -> None:
+        before = {name: weight.clone() for name, weight in prunable(model).items()}
+        Pruned(score, "half", allocation="uniform")(OneModel(model), TINY, 0)
+        share = round(0.5 * size(model)) / sum(weight.numel() for weight in before.values())
+        for name, weight in prunable(model).items():
+            gone = weight == 0
+            assert abs(int(gone.sum()) - share * weight.numel()) <= 2  # of a thousand and more
+            if score == "magnitude":
+                assert before[name][gone].abs().max() <= before[name][~gone].abs().min()
+
+    def test_an_unknown_allocation_is_refused(self) -> None:
+        with pytest.raises(UserError, match="unknown allocation 'even': choose from uniform, global"):
+            Pruned("magnitude", "half", allocation="even")  # type: ignore[arg-type]
+
     def test_a_reference_is_taken_as_it_is(self, model: Donut) -> None:
         assert reference("teacher")(OneModel(model), TINY, 0) is model
 
@@ -197,6 +224,9 @@ class TestStarts:
         assert str(magnitude_pruned()) == "teacher, magnitude-pruned by 73.8%"
         assert str(random_pruned()) == "teacher, random-pruned by 73.8%"
         assert str(random_pruned("half")) == "teacher, random-pruned by 50.0%"
+        assert (
+            str(magnitude_pruned("half", allocation="uniform")) == "teacher, magnitude-pruned by 50.0% in each matrix"
+        )
         assert str(FixedMask()) == "fixed mask"
         assert str(CrossEntropy()) == "cross-entropy"
         distilled = "0.2 cross-entropy + 0.8 logit distillation, T = 4"

@@ -123,13 +123,11 @@ def test_test_documents_are_never_read(datasets: list[Dataset], short: None, tmp
     assert splits == {"train", "validation"}
 
 
-def test_what_is_as_large_as_the_teacher_is_not_stored(datasets: list[Dataset], short: None, tmp_path: Path) -> None:
+def test_what_learns_nothing_upstream_is_no_checkpoint(datasets: list[Dataset], tmp_path: Path) -> None:
     strategies = [entry.item for entry in load_plugins().strategies.values()]
-    dense = [replace(s, trains_upstream=True) if s.name == "dense-finetune" else s for s in strategies]
-    places = QUICK, datasets, dense, tmp_path / "zoo", tmp_path / "work"
-    assert pretrain(*places, ["teacher", "upstream/dense-finetune"]) == [tmp_path / "zoo" / "teacher"]
-    with pytest.raises(UserError, match="'upstream/prune'"):
-        pretrain(*places, ["upstream/prune"])
+    for name in ("upstream/prune", "upstream/dense-finetune", "upstream/structured-ffn"):
+        with pytest.raises(UserError, match=f"'{name}'"):
+            pretrain(QUICK, datasets, strategies, tmp_path / "zoo", tmp_path / "work", [name])
 
 
 def test_an_unknown_checkpoint_is_named(datasets: list[Dataset], tmp_path: Path) -> None:

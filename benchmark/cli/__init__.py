@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from benchmark.cli import evaluate, generate, listing, predict, pretrain, rates, report, run
+from benchmark.cli import evaluate, export, generate, listing, predict, pretrain, rates, report, run
 from benchmark.errors import UserError
 
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
@@ -29,6 +29,7 @@ app.command("list")(listing.list_plugins)
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("generate")(generate.generate)
 app.command("rates")(rates.rates)
 app.command("pretrain")(pretrain.pretrain)

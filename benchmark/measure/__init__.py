@@ -10,7 +10,7 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.measure.computation import signature
-from benchmark.measure.latency import Latency, Read, fitted, measure_latency, read_fixed, reader
+from benchmark.measure.latency import Latency, Median, Read, fitted, measure_latency, read_fixed, reader
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.donut import Donut
@@ -141,12 +141,15 @@ def _with_latency(costs: Efficiency, latency: Latency) -> Efficiency:
     update = {
         "latency_ms_p50": latency.p50,
         "latency_ms_p95": latency.p95,
-        "latency_ratio": latency.ratio.value,
-        "latency_ratio_low": latency.ratio.low,
-        "latency_ratio_high": latency.ratio.high,
-        "latency_control": latency.control.value,
-        "latency_control_low": latency.control.low,
-        "latency_control_high": latency.control.high,
+        "latency_encoder_ms_p50": latency.encoder_p50,
+        **_interval("latency_ratio", latency.ratio),
+        **_interval("latency_encoder_ratio", latency.encoder_ratio),
+        **_interval("latency_decoder_ratio", latency.decoder_ratio),
+        **_interval("latency_control", latency.control),
         "latency_rounds": latency.rounds,
     }
     return costs.model_copy(update=update)
+
+
+def _interval(name: str, found: Median) -> dict[str, float | None]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -1,5 +1,7 @@
 """How long reading one document takes, from the page in bytes to its tokens, in turns with the teacher.
 
+Encoder and decoder are told apart by the moment between them: up to there it is the encoder, resizing included.
+
 A machine is never as fast in one minute as in the next: what is timed minutes apart cannot be compared. Readers that
 take turns meet the same minutes, and the ratio of two times of one round is free of them.
 """
@@ -26,12 +28,25 @@ from benchmark.models.processor import fit_page, to_pixels
 from benchmark.progress import quiet
 from benchmark.scoring.predict import transformers_greedy
 
-Read = Callable[[], object]
-"""Reads a page; returns when the device has done it."""
 Clock = Callable[[], float]
 """Seconds."""
+Read = Callable[[Clock], float]
+"""Reads a page and returns when the device has done it: the moment at which the encoder had."""
 Times = NDArray[np.float64]
 """Milliseconds, one a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The milliseconds of each round, and of them those of the encoder."""
+
+    whole: Times
+    encoder: Times
+
+    @property
+    def decoder(self) -> Times:
+        return self.whole - self.encoder
+
 
 WARM_UP = 2
 """Rounds before the first that counts."""
@@ -65,11 +80,14 @@ def median(values: Times) -> Median:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles in milliseconds; the ratio to the teacher's time in the same round; that of its second entry."""
+    """Quantiles in milliseconds; ratios to the teacher's time in the same round; that of its second entry."""
 
     p50: float
     p95: float
+    encoder_p50: float
     ratio: Median
+    encoder_ratio: Median
+    decoder_ratio: Median
     control: Median
     rounds: int
 
@@ -83,32 +101,41 @@ def measure_latency(
     entries says what the clock cannot tell apart. Raises what it raises.
     """
     times = time_in_turns({_DIVISOR: readers[teacher], **readers}, rounds, clock)
-    divisor, second = _whole(times.pop(_DIVISOR)), _whole(times[teacher])
-    control = median(second / divisor)
+    divisor, second = _present(times.pop(_DIVISOR)), _present(times[teacher])
+    control = median(second.whole / divisor.whole)
     return {name: own if isinstance(own, Exception) else _latency(own, divisor, control) for name, own in times.items()}
 
 
-def _whole(times: Times | Exception) -> Times:
+def _present(times: Timed | Exception) -> Timed:
     if isinstance(times, Exception):
         raise times
     return times
 
 
-def _latency(own: Times, divisor: Times, control: Median) -> Latency:
-    p50, p95 = np.percentile(own, [50, 95])
-    return Latency(float(p50), float(p95), median(own / divisor), control, len(own))
+def _latency(own: Timed, divisor: Timed, control: Median) -> Latency:
+    p50, p95 = np.percentile(own.whole, [50, 95])
+    return Latency(
+        p50=float(p50),
+        p95=float(p95),
+        encoder_p50=float(np.median(own.encoder)),
+        ratio=median(own.whole / divisor.whole),
+        encoder_ratio=median(own.encoder / divisor.encoder),
+        decoder_ratio=median(own.decoder / divisor.decoder),
+        control=control,
+        rounds=len(own.whole),
+    )
 
 
 def time_in_turns(
     readers: Mapping[str, Read], rounds: int, clock: Clock = time.perf_counter
-) -> dict[str, Times | Exception]:
+) -> dict[str, Timed | Exception]:
     """The milliseconds of each reader in each round, or what it raised: then it is out, and the others go on.
 
     A round calls every reader once, on one thread, in an order that is drawn anew, so that none always finds the
     caches that the same other has left. The same orders each time.
     """
     names = list(readers)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     failures: dict[str, Exception] = {}
     orders = np.random.default_rng(0)
     with one_thread(), _no_garbage_collection():
@@ -119,13 +146,14 @@ def time_in_turns(
                         times[name].append(_milliseconds(readers[name], clock))
                     except Exception as error:
                         failures[name] = error
-    return {name: failures.get(name, np.array(times[name][WARM_UP:])) for name in names}
+    return {name: failures[name] if name in failures else Timed(*np.array(times[name][WARM_UP:]).T) for name in names}
 
 
-def _milliseconds(read: Read, clock: Clock) -> float:
+def _milliseconds(read: Read, clock: Clock) -> tuple[float, float]:
+    """Of all, and of the encoder."""
     start = clock()
-    read()
-    return 1000 * (clock() - start)
+    encoded = read(clock)
+    return 1000 * (clock() - start), 1000 * (encoded - start)
 
 
 @contextmanager
@@ -149,10 +177,21 @@ def reader(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: 
     """
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
 
-    def read() -> None:
-        write_tokens(model, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
+    def wait() -> None:
         if model.device.type == "cuda":  # kernels there run behind the clock
             torch.cuda.synchronize(model.device)
+
+    def read(clock: Clock) -> float:
+        encoded: list[float] = []
+
+        def note(*_: object) -> None:
+            wait()
+            encoded.append(clock())
+
+        with model.encoder.register_forward_hook(note):
+            write_tokens(model, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
+        wait()
+        return encoded[0]
 
     return read
 

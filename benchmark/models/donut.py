@@ -90,6 +90,15 @@ class Donut(VisionEncoderDecoderModel):
         return int(self.decoder.config.max_position_embeddings)
 
 
+def beyond_transformers(model: Donut) -> str | None:
+    """What of a model `VisionEncoderDecoderModel` cannot express, in a few words; None if it can load it."""
+    if model.encoder.bridge is not None:
+        return "between its encoder and its decoder lie a norm and the places of the cells"
+    if getattr(model.config, "shapes", {}):
+        return "its layers differ in what was cut out of them"
+    return None
+
+
 def build(scale: Scale, architecture: Architecture, vocabulary: int, seed: int) -> Donut:
     """A freshly initialised Donut of these sizes, for `vocabulary` tokens."""
     torch.manual_seed(seed)

@@ -21,6 +21,14 @@ def random_scores(model: nn.Module, seed: int) -> Scores:
     return {name: torch.rand(weight.shape, generator=generator) for name, weight in prunable(model).items()}
 
 
+def within_each(scores: Scores) -> Scores:
+    """The same order within every matrix, and the same scores in all of them: each loses the same share."""
+    return {
+        name: score.flatten().argsort(stable=True).argsort().view_as(score).double() / score.numel()
+        for name, score in scores.items()
+    }
+
+
 @torch.no_grad()
 def prune_globally(model: nn.Module, scores: Scores, sparsity: float) -> None:
     """Zero the weights of the lowest scores, in place, until `sparsity` of all non-embedding parameters are zero.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
-from benchmark.slicing.options import Allocation, Importance, Kind, Measure
+from benchmark.slicing.options import Allocation, Importance, Kind, Measure, check_choice, share_of
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -38,21 +38,20 @@ class Sliced:
     documents: int = 32
 
     def __post_init__(self) -> None:
-        _check("kind of unit", self.kind, Kind)
-        _check("importance", self.importance, Importance)
-        _check("measure of a budget", self.of, Measure)
-        _check("allocation", self.allocation, Allocation)
+        check_choice("kind of unit", self.kind, Kind)
+        check_choice("importance", self.importance, Importance)
+        check_choice("measure of a budget", self.of, Measure)
+        check_choice("allocation", self.allocation, Allocation)
         object.__setattr__(self, "ratio", float(self.ratio))  # an option has the type of its value
         if self.importance == "spacing" and self.kind != "layers":
             raise UserError(f"importance spacing is for layers, and not for {_NAMES[self.kind]}")
-        if not 0 < self.ratio < float("inf") or self.ratio == 1:
-            raise UserError(f"ratio {self.ratio:g} is neither a share below 1 that stays nor a factor above 1")
+        share_of(self.ratio)
         if self.documents < 1:
             raise UserError(f"an importance that looks at data needs at least 1 document, not {self.documents}")
 
     @property
     def share(self) -> float:
-        return self.ratio if self.ratio < 1 else 1 / self.ratio
+        return share_of(self.ratio)
 
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
         """Raises `UserError` as `cut`."""
@@ -86,11 +85,6 @@ class Sliced:
     def __str__(self) -> str:
         by = "" if self.importance == "spacing" else f" by {self.importance}"
         return f"teacher, {_NAMES[self.kind]} cut{by} to {self.share:.1%} of its {self.of}"
-
-
-def _check(what: str, name: str, known: Any) -> None:
-    if name not in get_args(known):
-        raise UserError(f"unknown {what} {name!r}: choose from {', '.join(get_args(known))}")
 
 
 def sliced(

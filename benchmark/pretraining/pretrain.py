@@ -102,8 +102,8 @@ def pretrain(
             continue
         if name in plan:
             _make(plan[name], scale, by_name[plan[name].dataset], processor, output, work / name)
-        elif not make_upstream(readers[name], by_name, Zoo(output, scale), work):
-            continue
+        else:
+            make_upstream(readers[name], by_name, Zoo(output, scale), work)
         made.append(output / name)
     return made
 

@@ -13,28 +13,21 @@ from pathlib import Path
 import torch
 
 from benchmark.models.checkpoint import point_to_processor, save_model
-from benchmark.models.packed import packed_bytes
 from benchmark.running.cells import Cell, identity_of
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Planner
 from benchmark.running.shared import Shared
-from benchmark.running.stages import make_model, start
+from benchmark.running.stages import make_model
 from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import UPSTREAM, Zoo, write_recipe
 
 
-def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> bool:
-    """Train and store the upstream model of one strategy; goes on from `work`.
-
-    Models of more than half of the teacher's size are left out, and False is returned: each would add as much to the
-    package as a teacher.
-    """
+def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> None:
+    """Train and store the upstream model of one strategy; goes on from `work`."""
     reading = datasets[zoo.scale.reading]
     cell = Cell(strategy.under("paper"), reading, zoo.scale, "paper", "full", seed=0)
     shared = Shared(zoo, zoo.scale, Checkpoints(work), torch.device("cpu"), workers=os.cpu_count() or 1)
     (job,) = Planner(zoo, reading).plan([cell])
-    if packed_bytes(start(cell, shared.references(job)).model) > packed_bytes(zoo.load("teacher")) / 2:
-        return False
     trained = make_model(job, shared)
     training = trained.training
     folder = zoo.folder / UPSTREAM / strategy.name
@@ -53,4 +46,3 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
         "optimizer": training.optimizer,
     }
     write_recipe(folder, facts, training.curve, training.seconds)
-    return True

@@ -69,8 +69,9 @@ class Efficiency(_Frozen):
 
     `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. Latencies are those
     of a fixed number of tokens, timed in turns with the teacher: `latency_ratio` is the median over `latency_rounds` of
-    the model's time by the teacher's in the same round, `latency_control` that of the teacher's second entry, which
-    computes the same as the first; each with a 95 % interval. Models of the same `computation` are timed once in a run.
+    the model's time by the teacher's in the same round, `latency_encoder_ratio` and `latency_decoder_ratio` those of
+    its two parts, `latency_control` that of the teacher's second entry, which computes the same as the first; each with
+    a 95 % interval. Models of the same `computation` are timed once in a run.
     """
 
     params_total: int
@@ -83,9 +84,16 @@ class Efficiency(_Frozen):
     size_packed_bytes: int
     latency_ms_p50: Maybe = None
     latency_ms_p95: Maybe = None
+    latency_encoder_ms_p50: Maybe = None
     latency_ratio: Maybe = None
     latency_ratio_low: Maybe = None
     latency_ratio_high: Maybe = None
+    latency_encoder_ratio: Maybe = None
+    latency_encoder_ratio_low: Maybe = None
+    latency_encoder_ratio_high: Maybe = None
+    latency_decoder_ratio: Maybe = None
+    latency_decoder_ratio_low: Maybe = None
+    latency_decoder_ratio_high: Maybe = None
     latency_control: Maybe = None
     latency_control_low: Maybe = None
     latency_control_high: Maybe = None

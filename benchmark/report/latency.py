@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmark.records.record import Efficiency
 from benchmark.report.columns import Column, Field, Measured, number, rounded
 from benchmark.report.rows import Row, efficiency
 
@@ -15,27 +14,38 @@ latency_ratio = efficiency("latency_ratio")
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A model's time by the teacher's: the mean over distinct checkpoints, and an interval that holds all theirs."""
+    """A model's time by the teacher's: the mean over distinct checkpoints, and an interval that holds all theirs.
 
-    heading: ClassVar[str] = "latency (x teacher)"
+    `name` is the field of `Efficiency`.
+    """
+
+    name: str
+    heading: str
     align: ClassVar[str] = "right"
-    names: ClassVar[tuple[str, ...]] = (
-        "latency_ratio_measured",
-        "latency_ratio_low_measured",
-        "latency_ratio_high_measured",
-    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}{end}_measured" for end in ("", "_low", "_high"))
 
     def text(self, row: Row) -> str:
-        mean = row.mean(latency_ratio)
+        mean = row.mean(efficiency(self.name))
         if mean is None:
             return "" if row.scored else "failed"
-        return _with_interval(mean, *_interval(row))
+        return _with_interval(mean, *self._interval(row))
 
     def fields(self, row: Row) -> tuple[Field, ...]:
-        return rounded(row.mean(latency_ratio)), *map(rounded, _interval(row))
+        return rounded(row.mean(efficiency(self.name))), *map(rounded, self._interval(row))
+
+    def _interval(self, row: Row) -> tuple[float | None, float | None]:
+        lows, highs = (row.values(efficiency(f"{self.name}{end}")) for end in ("_low", "_high"))
+        return min(lows, default=None), max(highs, default=None)
 
 
-RATIO = Ratio()
+RATIO = Ratio("latency_ratio", "latency (x teacher)")
+PARTS: tuple[Column, ...] = (
+    Ratio("latency_encoder_ratio", "encoder (x teacher)"),
+    Ratio("latency_decoder_ratio", "decoder (x teacher)"),
+)
 LATENCY: tuple[Column, ...] = (RATIO, Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")))
 
 
@@ -48,13 +58,6 @@ def control_sentence(rows: Sequence[Row]) -> str:
         if one.latency_control is not None
     }
     return f"The teacher timed against itself: {', '.join(sorted(found))}." if found else ""
-
-
-def _interval(row: Row) -> tuple[float | None, float | None]:
-    timed: list[Efficiency] = [record.efficiency for record in row.distinct if record.efficiency]
-    lows = [one.latency_ratio_low for one in timed if one.latency_ratio_low is not None]
-    highs = [one.latency_ratio_high for one in timed if one.latency_ratio_high is not None]
-    return min(lows, default=None), max(highs, default=None)
 
 
 def _with_interval(value: float, low: float | None, high: float | None) -> str:

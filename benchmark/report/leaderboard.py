@@ -26,7 +26,7 @@ from benchmark.report.columns import (
     text_frame,
 )
 from benchmark.report.figures import figure_name, has_curves
-from benchmark.report.latency import LATENCY, control_sentence
+from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
@@ -117,6 +117,7 @@ def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
         Measured("density", "density", efficiency("density")),
         PACKED,
         *LATENCY,
+        *PARTS,
         Measured("macs", "MACs (M)", efficiency("macs", MILLION)),
         Text("start_documents", "documents of the start", _each(lambda record: record.start_documents), "right"),
         Text("documents", "documents trained on", _each(lambda record: record.documents), "right"),
@@ -153,7 +154,8 @@ def _how_to_read() -> list[str]:
         "f1 is the micro-averaged field F1, cka the similarity in the paper's form to the reading teacher or, on a "
         "task, to that task's own teacher, density the share of non-embedding weights that are not zero, packed the "
         "size with the zeros stored compactly. Latency and MACs are those of one document; the latency is first given "
-        "as a ratio to the teacher's, timed in turns with it, with a 95 % interval.",
+        "as a ratio to the teacher's, timed in turns with it, with a 95 % interval; then for its encoder and decoder "
+        "apart.",
         "",
     ]
 

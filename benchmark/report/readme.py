@@ -43,22 +43,32 @@ def embed_summary(readme: Path, directory: Path) -> None:
 
 
 def summary_markdown(records: Sequence[Record], directory: str) -> str:
-    """A table for each setting: N-TED accuracy of each strategy on each data set, and what the model costs."""
+    """A table for each setting: N-TED accuracy of each strategy on each data set, and what the model costs.
+
+    Rows with options are points of the figures, if there are rows without them.
+    """
     if not any(record.status == "ok" for record in records):
         raise UserError(f"no finished records in {directory}")
     tables: dict[Setting, Sections] = {}
     for setting, rows in by_setting(records).items():
         tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
+    plain = {of for of, sections in tables.items() if not of.options and _compares(sections)}
     blocks: list[str] = []
-    for sections in tables.values():
+    shown = [sections for of, sections in tables.items() if of in plain or of._replace(options=()) not in plain]
+    for sections in shown:
         read = _read(sections)
         blocks += _table(sections)
         if has_tradeoff(sections[read]):
             blocks.append(f"![Score against cost on {read.dataset}]({directory}/figures/{tradeoff_name(read)})")
-    curves = [s.dataset for sections in tables.values() for s in [_read(sections)] if has_curves(sections[s])]
+    curves = [s.dataset for sections in shown for s in [_read(sections)] if has_curves(sections[s])]
     if curves:
         blocks.append(f"![Validation N-TED over training]({directory}/figures/{figure_name(curves[0])})")
     return "\n\n".join(blocks)
+
+
+def _compares(sections: Sections) -> bool:
+    """Whether there is more than references."""
+    return any(not row.reference for rows in sections.values() for row in rows)
 
 
 def _table(sections: Sections) -> list[str]:

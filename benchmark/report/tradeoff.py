@@ -1,6 +1,7 @@
 """Score against cost: what each row keeps of the teacher's, one PNG a data set and protocol.
 
-A strategy that was run with several options, as by ``--sweep``, is a line through its points.
+A strategy that was run with several numbers for an option, as by ``--sweep ratio=2,4,8``, is a line through its points;
+with other words for one (``importance=random``) it is a line of its own, dotted and hollow.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
@@ -21,8 +23,21 @@ _COSTS = {
     "latency of 64 tokens": latency_ratio,
 }
 _TED = metric("ted")
-Points = dict[str, list[tuple[float, float]]]
-"""(share of the teacher's cost, N-TED accuracy) of each strategy, the cheapest first."""
+
+
+class Line(NamedTuple):
+    """A strategy, and those of its options that are words."""
+
+    strategy: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return " ".join([self.strategy, *self.words])
+
+
+Points = dict[Line, list[tuple[float, float]]]
+"""(share of the teacher's cost, N-TED accuracy) along each line, the cheapest first."""
 
 
 def write_tradeoffs(directory: Path, records: Sequence[Record]) -> list[Path]:
@@ -52,7 +67,7 @@ def tradeoff_name(setting: Setting) -> str:
 
 
 def points(rows: Sequence[Row], cost: Get) -> Points:
-    """Where each strategy lies, as a share of the teacher's cost; nothing if that is not known."""
+    """Where each row lies, as a share of the teacher's cost; nothing if that is not known."""
     teacher = (row.mean(cost) for row in rows if row.reference)
     # The ratio is a share of the teacher's as it was measured.
     whole = 1.0 if cost is latency_ratio else next(filter(None, teacher), None)
@@ -60,8 +75,21 @@ def points(rows: Sequence[Row], cost: Get) -> Points:
     for row in rows:
         own, score = row.mean(cost), row.mean(_TED)
         if whole and own is not None and score is not None:
-            found.setdefault(row.strategy, []).append((own / whole, score))
-    return {strategy: sorted(set(own)) for strategy, own in found.items()}
+            found.setdefault(_line(row), []).append((own / whole, score))
+    return {line: sorted(set(own)) for line, own in found.items()}
+
+
+def _line(row: Row) -> Line:
+    options = sorted(row.records[0].options.items())
+    return Line(row.strategy, tuple(f"{name}={value}" for name, value in options if not _is_number(value)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _families(records: Sequence[Record]) -> dict[Setting, list[Row]]:
@@ -74,14 +102,21 @@ def _families(records: Sequence[Record]) -> dict[Setting, list[Row]]:
 def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes:
     with picture(len(_COSTS), width=4.5) as drawn:
         for panel, (cost, get) in zip(drawn.panels, _COSTS.items(), strict=True):
-            for strategy, own in points(rows, get).items():
+            for line, own in points(rows, get).items():
                 costs, scores = zip(*own, strict=True)
-                line = {"linestyle": "none"} if len(own) == 1 else {}
-                panel.plot(costs, scores, label=strategy, **{**looks[strategy].options, **line})
+                panel.plot(costs, scores, label=line.label, **_style(looks[line.strategy], line, len(own)))
             panel.set_xlabel(f"{cost} (x teacher)")
-            panel.set_xlim(left=0)
+            panel.set_xscale("log", base=2)
+            panel.xaxis.set_major_formatter("{x:g}")
             panel.grid(alpha=0.3)
         drawn.panels[0].set_ylabel("N-TED accuracy")
         drawn.panels[0].set_ylim(-0.02, 1.02)
         drawn.panels[len(_COSTS) // 2].set_title(textwrap.fill(family.title, 90), parse_math=False)
         return drawn.png()
+
+
+def _style(look: Look, line: Line, points: int) -> dict[str, Any]:
+    style = look.options
+    if line.words:
+        style |= {"markerfacecolor": "none", "linestyle": ":"}
+    return style | ({"linestyle": "none"} if points == 1 else {})

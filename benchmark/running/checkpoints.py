@@ -21,7 +21,10 @@ class Checkpoints:
 
     def of(self, job: Job) -> Path:
         """Where the model of a job is kept."""
-        return self.output / "checkpoints" / job.name
+        return self.named(job.name)
+
+    def named(self, cell: str) -> Path:
+        return self.output / "checkpoints" / cell
 
     def unfinished(self, job: Job) -> Path:
         """Where a training of it leaves what the next attempt goes on from."""

@@ -60,7 +60,7 @@ class Run:
 
 
 def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = None) -> Run:
-    """What a run will do, before anything runs: reading before tasks, seed by seed; `vary` makes other cells of these.
+    """What a run will do: seed by seed, reading before tasks; `vary` makes other cells of these.
 
     Raises `UserError` for an option or a device that does not exist, a part of a strategy without an identity, and what
     the protocol has no place for.
@@ -93,9 +93,10 @@ def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:
     cells = [
         Cell(strategy, dataset, scale, protocol.name, config.budget, seed, options, config.limit, device)
         for seed in config.seeds
+        # All rows of one data set in succession: what its teacher says is kept meanwhile.
+        for dataset in sorted(datasets, key=lambda d: d.task != "reading")
         for values in swept
         for strategy, options in with_options(strategies, values)
-        for dataset in sorted(datasets, key=lambda d: d.task != "reading")
     ]
     found = [upstream_cell(cell, reading) if cell.dataset.name == reading.name else cell for cell in cells]
     return list({cell.name: cell for cell in found}.values())  # a strategy without the option is the same in all

@@ -45,6 +45,7 @@ class Shared:
     device: torch.device
     workers: int = 1
     _made: dict[Hashable, Any] = field(default_factory=dict)
+    _trained_on: TrainingData | None = None
 
     def processor(self, dataset: Dataset) -> DonutProcessor:
         """A processor of its own for whoever asks: with the tokens of the data set."""
@@ -71,7 +72,11 @@ class Shared:
         """What a job is trained on, the same for all of one data set, budget and seed."""
         cell = job.cell
         name = ("training", cell.dataset.name, cell.resources, cell.seed, cell.limit)
-        return self._once(name, lambda: self._training_data(job))
+        data = self._once(name, lambda: self._training_data(job))
+        if self._trained_on is not None and self._trained_on is not data:
+            self._trained_on.forget()  # gigabytes, when there are many
+        self._trained_on = data
+        return data
 
     def test(self, job: Job) -> EncodedDocuments:
         """The test split. Raises `UserError` for documents that cannot be scored."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from benchmark.errors import UserError
 
 Kind = Literal["ffn", "heads", "width", "layers"]
 """What is cut out: units of feed-forward layers, attention heads, channels of the residual stream, layers."""
@@ -12,3 +14,20 @@ Measure = Literal["parameters", "macs"]
 """What a budget is a share of: parameters that are no embeddings, or multiply-accumulates."""
 Allocation = Literal["uniform", "global"]
 """Whether every group loses the same share, or the units that are worth least beside their group go first."""
+
+
+def share_of(ratio: object) -> float:
+    """What a ratio leaves: itself below 1, and above 1 it is how many times smaller. Raises `UserError` for others."""
+    try:
+        number = float(str(ratio))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf") or number == 1:
+        raise UserError(f"ratio {ratio} is neither a share below 1 that stays nor a factor above 1")
+    return number if number < 1 else 1 / number
+
+
+def check_choice(what: str, name: str, known: Any) -> None:
+    """Raise `UserError` if `name` is none of a `Literal`'s."""
+    if name not in get_args(known):
+        raise UserError(f"unknown {what} {name!r}: choose from {', '.join(get_args(known))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, t
 from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
 _LARGEST_CACHE = 2**30
-"""Bytes of teacher logits that are computed once and kept; beyond that the teacher runs beside the student."""
+"""Bytes of the teacher's outputs that are computed once and kept; beyond that it runs beside the student."""
+_AT_ONCE = 64
 
 Validate = Callable[[Donut], float]
 
@@ -45,7 +47,7 @@ class TrainingData:
     teacher: Donut
     budget: Budget
     documents: int
-    _logits: torch.Tensor | None = field(default=None)
+    _taught: Outputs | None = field(default=None)
 
     @property
     def steps(self) -> int:
@@ -59,16 +61,32 @@ class TrainingData:
     def prompt(self) -> int:
         return int(self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset)))
 
-    def teacher_columns(self) -> dict[str, torch.Tensor]:
-        """The teacher's logits of all documents, once for every row; nothing if they would not fit."""
-        rows, tokens = self.pages.labels.shape
-        if rows * tokens * len(self.processor.tokenizer) * 2 > _LARGEST_CACHE:
-            return {}
-        if self._logits is None:
-            with torch.inference_mode(), quiet(self.teacher):
-                parts = [self.outputs_of(self.teacher, self._batch(p)).logits for p in torch.arange(rows).split(64)]
-            self._logits = torch.cat([part.cpu().half() for part in parts]).clone()
-        return {"teacher_logits": self._logits}
+    def taught(self, features: bool) -> Outputs | None:
+        """What the teacher makes of all documents, in half precision, once for every row; None if it would not fit."""
+        if self._taught is None or (features and not self._taught.encoder):
+            self._taught = self._teach(features)
+        return self._taught
+
+    def forget(self) -> None:
+        """Free what the teacher has made: another data set is trained on."""
+        self._taught = None
+
+    def _teach(self, features: bool) -> Outputs | None:
+        count = len(self.pages)
+        with torch.no_grad(), quiet(self.teacher):
+            first = self.outputs_of(self.teacher, self._batch(slice(0, 1)), features)
+            sizes = [tensor.shape[1:] for tensor in _tensors(first)]
+            if count * sum(map(math.prod, sizes)) * torch.half.itemsize > _LARGEST_CACHE:
+                return None
+            whole = [torch.empty(count, *size, dtype=torch.half) for size in sizes]
+            for part in (slice(begin, begin + _AT_ONCE) for begin in range(0, count, _AT_ONCE)):
+                made = self.outputs_of(self.teacher, self._batch(part), features)
+                for kept, tensor in zip(whole, _tensors(made), strict=True):
+                    kept[part] = tensor
+        if not all(bool(kept.isfinite().all()) for kept in whole):  # half precision ends at 65504
+            return None
+        stages = len(first.encoder)
+        return Outputs(whole[0], tuple(whole[1 : 1 + stages]), tuple(whole[1 + stages :]))
 
     def outputs_of(self, model: Donut, batch: Batch, features: bool = False) -> Outputs:
         """What the model computes with the ground truth so far before it."""
@@ -85,7 +103,7 @@ class TrainingData:
         encoder = (*output.encoder_hidden_states[1:], output.encoder_last_hidden_state)
         return Outputs(output.logits, encoder, output.decoder_hidden_states[1:])
 
-    def _batch(self, rows: torch.Tensor) -> Batch:
+    def _batch(self, rows: slice) -> Batch:
         return {"pages": self.pages.pages[rows], "labels": self.pages.labels[rows]}
 
 
@@ -111,8 +129,7 @@ def train_strategy(
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
     schedule = Schedule(data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps)
-    columns = data.teacher_columns() if objective.teaching == "logits" else {}
-    train(model, Documents(data.pages, **columns), schedule, _Taught(objective, data), title, folder, callbacks)
+    train(model, Documents(data.pages), schedule, _Taught(objective, data), title, folder, callbacks)
     if attached is not None:
         attached.check()
     return journal.curve
@@ -124,17 +141,35 @@ class _Taught:
     def __init__(self, objective: Objective, data: TrainingData) -> None:
         self._objective = objective
         self._data = data
+        self._features = objective.teaching == "features"
+        self._taught = None if objective.teaching == "none" else data.taught(self._features)
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
-        features = self._objective.teaching == "features"
-        teacher = None if self._objective.teaching == "none" else self._teacher(batch, features)
-        return self._objective(self._data.outputs_of(model, batch, features), teacher, batch["labels"])
+        teacher = None if self._objective.teaching == "none" else self._teacher(batch)
+        return self._objective(self._data.outputs_of(model, batch, self._features), teacher, batch["labels"])
 
-    def _teacher(self, batch: Batch, features: bool) -> Outputs:
-        if "teacher_logits" in batch:
-            return Outputs(batch["teacher_logits"])
+    def _teacher(self, batch: Batch) -> Outputs:
+        if self._taught is not None:
+            return _rows(self._taught, batch, self._features)
         with torch.no_grad(), quiet(self._data.teacher):
-            return self._data.outputs_of(self._data.teacher, batch, features)
+            return self._data.outputs_of(self._data.teacher, batch, self._features)
+
+
+def _tensors(outputs: Outputs) -> tuple[torch.Tensor, ...]:
+    return outputs.logits, *outputs.encoder, *outputs.decoder
+
+
+def _rows(taught: Outputs, batch: Batch, features: bool) -> Outputs:
+    """What was kept of the documents of a batch."""
+    labels, rows = batch["labels"], batch["rows"].cpu()
+
+    def tokens(kept: torch.Tensor) -> torch.Tensor:
+        return kept[rows, : labels.shape[1]].to(labels.device).float()
+
+    if not features:
+        return Outputs(tokens(taught.logits))
+    encoder = tuple(kept[rows].to(labels.device).float() for kept in taught.encoder)
+    return Outputs(tokens(taught.logits), encoder, tuple(map(tokens, taught.decoder)))
 
 
 class _Keep(TrainerCallback):

@@ -49,15 +49,14 @@ class Schedule:
 
 
 class Documents(TorchDataset[dict[str, Any]]):
-    """Documents to train on: pages, labels, points, and columns of (documents, tokens, ...) that go with the labels.
+    """Documents to train on, in batches of their `rows`, pages, labels and points.
 
     An item is only an index and a range as long as the document's labels, by which `Trainer` puts documents of
     like length into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
     """
 
-    def __init__(self, pages: EncodedDocuments, **columns: torch.Tensor) -> None:
-        self._pages = pages.pages
-        self._columns = {"labels": pages.labels, "points": pages.points, **columns}
+    def __init__(self, pages: EncodedDocuments) -> None:
+        self._pages = pages
         self._lengths = (pages.labels != -100).sum(1).tolist()
 
     def __len__(self) -> int:
@@ -69,7 +68,13 @@ class Documents(TorchDataset[dict[str, Any]]):
     def collate(self, items: list[dict[str, Any]]) -> Batch:
         rows = torch.tensor([item["index"] for item in items])
         longest = max(len(item["input_ids"]) for item in items)
-        return {"pages": self._pages[rows]} | {name: column[rows, :longest] for name, column in self._columns.items()}
+        pages = self._pages
+        return {
+            "rows": rows,
+            "pages": pages.pages[rows],
+            "labels": pages.labels[rows, :longest],
+            "points": pages.points[rows, :longest],
+        }
 
 
 class _Loop(Trainer):

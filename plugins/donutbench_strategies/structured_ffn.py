@@ -10,7 +10,6 @@ ALONE = Strategy(
     summary="feed-forward units cut out of the teacher, nothing trained",
     start=sliced("ffn", ratio=0.75),
     paper="McCarley et al. 2019, section 3; the score: Li et al. 2017",
-    protocols=("task",),
 )
 
 

@@ -10,7 +10,6 @@ ALONE = Strategy(
     summary="attention heads cut out of the teacher, nothing trained",
     start=sliced("heads", ratio=0.75),
     paper="Michel et al. 2019; Voita et al. 2019",
-    protocols=("task",),
 )
 
 

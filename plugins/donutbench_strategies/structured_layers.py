@@ -10,7 +10,6 @@ ALONE = Strategy(
     summary="layers cut out of the teacher, nothing trained",
     start=sliced("layers", ratio=0.7, importance="spacing"),
     paper="Fan et al. 2020 (LayerDrop); the spacing: Gandhi et al. 2023 (distil-whisper), section 3",
-    protocols=("task",),
 )
 
 

@@ -10,7 +10,6 @@ ALONE = Strategy(
     summary="layers and feed-forward units cut out of the teacher, nothing trained",
     start=mixed(ratio=0.5, layers=0.83),
     paper="Muralidharan et al. 2024 (Minitron), depth and width together",
-    protocols=("task",),
 )
 
 

@@ -10,7 +10,6 @@ ALONE = Strategy(
     summary="channels cut out of the teacher, nothing trained",
     start=sliced("width", ratio=0.75),
     paper="Muralidharan et al. 2024 (Minitron), embedding channels",
-    protocols=("task",),
 )
 
 

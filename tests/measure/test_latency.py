@@ -12,7 +12,18 @@ import pytest
 import torch
 from transformers import DonutProcessor, MBartForCausalLM
 
-from benchmark.measure.latency import WARM_UP, Median, measure_latency, median, read_fixed, reader, time_in_turns
+from benchmark.measure.latency import (
+    WARM_UP,
+    Clock,
+    Median,
+    Read,
+    Timed,
+    measure_latency,
+    median,
+    read_fixed,
+    reader,
+    time_in_turns,
+)
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import prompt_of
@@ -35,14 +46,19 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def reader(self, name: str, seconds: float, rounds: int) -> Callable[[], None]:
-        """`seconds` in the first round of `rounds` that counts, and ten times that while it warms up."""
+    def reader(self, name: str, seconds: float, rounds: int, encoder: float = 0.5) -> Read:
+        """`seconds` in the first round of `rounds` that counts, and ten times that while it warms up.
+
+        `encoder` is the share of it that the encoder takes.
+        """
         times = [10 * seconds] * WARM_UP + [seconds * self._slowing**turn for turn in range(rounds)]
         left = iter(times)
 
-        def read() -> None:
+        def read(clock: Clock) -> float:
             self.calls.append(name)
-            self.now += next(left)
+            began, seconds = clock(), next(left)
+            self.now += seconds
+            return began + encoder * seconds
 
         return read
 
@@ -56,6 +72,11 @@ def silent(teacher: Donut, processor: DonutProcessor) -> Donut:
         norm.weight.zero_()
         norm.bias.copy_(model.decoder.lm_head.weight[processor.tokenizer.eos_token_id])
     return model
+
+
+def milliseconds(times: Timed | Exception) -> list[float]:
+    assert isinstance(times, Timed)
+    return [float(time) for time in times.whole]
 
 
 def coverage(count: int, k: int) -> float:
@@ -86,22 +107,26 @@ def test_the_interval_of_forty_rounds() -> None:
 def test_a_ratio_is_that_of_the_same_round_on_a_machine_that_slows_down() -> None:
     machine, rounds = Machine(slowing=1.1), 20
 
-    def teacher() -> None:  # called twice a round
-        next(entries)()
+    def teacher(clock: Clock) -> float:  # called twice a round
+        return next(entries)(clock)
 
     both = [machine.reader("teacher", 1.0, rounds) for _ in range(2)]
     entries = iter(both * (WARM_UP + rounds))
-    readers = {"teacher": teacher, "slow": machine.reader("slow", 2.0, rounds)}
+    readers = {"teacher": teacher, "slow": machine.reader("slow", 2.0, rounds, encoder=0.125)}
     found = measure_latency(readers, "teacher", rounds, machine.clock)
     slow, own = found["slow"], found["teacher"]
     assert not isinstance(slow, Exception)
     assert not isinstance(own, Exception)
     for name in ("value", "low", "high"):
         assert getattr(slow.ratio, name) == pytest.approx(2)
+        assert getattr(slow.encoder_ratio, name) == pytest.approx(0.5)
+        assert getattr(slow.decoder_ratio, name) == pytest.approx(3.5)
         assert getattr(own.ratio, name) == getattr(slow.control, name) == pytest.approx(1)
+        assert getattr(own.encoder_ratio, name) == getattr(own.decoder_ratio, name) == pytest.approx(1)
     assert slow.rounds == own.rounds == rounds
     assert slow.p50 == pytest.approx(2 * own.p50) == pytest.approx(1000 * 2 * 1.1 ** ((rounds - 1) / 2), rel=0.01)
     assert slow.p95 > 2 * slow.p50
+    assert slow.encoder_p50 == pytest.approx(slow.p50 / 8)
 
 
 def test_every_round_reads_once_with_each_and_none_always_after_the_same() -> None:
@@ -113,7 +138,7 @@ def test_every_round_reads_once_with_each_and_none_always_after_the_same() -> No
     for name in names:
         assert {before for before, after in pairwise(machine.calls) if after == name} >= {*names} - {name}
     # The first rounds, ten times as long, do not count.
-    assert [times[name] == pytest.approx([1000.0] * rounds) for name in names] == [True] * len(names)
+    assert all(milliseconds(times[name]) == pytest.approx([1000.0] * rounds) for name in names)
 
 
 def test_a_reader_that_breaks_is_out_and_the_others_go_on() -> None:
@@ -121,7 +146,7 @@ def test_a_reader_that_breaks_is_out_and_the_others_go_on() -> None:
     readers = {"sound": machine.reader("sound", 1.0, 8), "broken": machine.reader("broken", 1.0, 3)}
     times = time_in_turns(readers, 8, machine.clock)
     assert isinstance(times["broken"], StopIteration)
-    assert times["sound"] == pytest.approx([1000.0] * 8)
+    assert milliseconds(times["sound"]) == pytest.approx([1000.0] * 8)
     assert machine.calls.count("broken") == WARM_UP + 3 + 1
 
 
@@ -134,10 +159,15 @@ def test_a_teacher_that_breaks_leaves_nothing_to_compare_with() -> None:
 
 def test_reading_is_on_one_thread_and_not_interrupted() -> None:
     seen: list[tuple[int, bool]] = []
+
+    def read(clock: Clock) -> float:
+        seen.append((torch.get_num_threads(), gc.isenabled()))
+        return clock()
+
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        time_in_turns({"a": lambda: seen.append((torch.get_num_threads(), gc.isenabled()))}, 1)
+        time_in_turns({"a": read}, 1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -169,3 +199,28 @@ def test_a_page_of_another_size_is_resized_each_time(
     finally:
         handle.remove()
     assert read == [(1, 3, 96, 160)] * (WARM_UP + 1)
+
+
+def test_the_encoder_ends_where_its_states_are_there(
+    teacher: Donut, processor: DonutProcessor, dataset: Dataset, pages: EncodedDocuments
+) -> None:
+    """By a clock that only the encoder and each layer of the decoder turn."""
+    now = [0.0]
+
+    def takes(seconds: float) -> Callable[..., None]:
+        def turn(*_: object) -> None:
+            now[0] += seconds
+
+        return turn
+
+    model = deepcopy(teacher)
+    model.encoder.encoder.register_forward_hook(takes(3.0))
+    for layer in model.decoder.model.decoder.layers:
+        layer.fc1.register_forward_hook(takes(0.25))
+    read = reader(model.train(False), processor, pages.pages[:1], prompt_of(dataset), tokens=5)
+    before = len(model.encoder._forward_hooks)
+    times = time_in_turns({"a": read}, rounds=3, clock=lambda: now[0])["a"]
+    assert isinstance(times, Timed)
+    assert times.encoder.tolist() == [3000.0] * 3
+    assert times.decoder.tolist() == [5 * 4 * 250.0] * 3
+    assert len(model.encoder._forward_hooks) == before

@@ -12,7 +12,7 @@ from benchmark.records.record import Record
 from benchmark.report import write_report
 from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Row, by_setting, efficiency
-from benchmark.report.tradeoff import has_tradeoff, points, tradeoff_name
+from benchmark.report.tradeoff import Line, has_tradeoff, points, tradeoff_name
 
 Make = Callable[..., Record]
 MACS = efficiency("macs")
@@ -32,8 +32,8 @@ def test_costs_are_shares_of_the_teachers_and_means_over_seeds(make_record: Make
         tuple(costing(record, macs, ted) for record, macs, ted in zip(seeds, (50, 70), (0.4, 0.6), strict=True))
     )
     found = points([teacher, small], MACS)
-    assert found["teacher"] == [(1.0, 0.9)]
-    ((cost, score),) = found["small"]
+    assert found[Line("teacher")] == [(1.0, 0.9)]
+    ((cost, score),) = found[Line("small")]
     assert cost == pytest.approx(0.3)
     assert score == pytest.approx(0.5)
 
@@ -41,7 +41,9 @@ def test_costs_are_shares_of_the_teachers_and_means_over_seeds(make_record: Make
 def test_the_ratio_of_latencies_is_one_already(make_record: Make) -> None:
     record = make_record("small", "receipts-mini")
     assert record.efficiency is not None
-    ((cost, _),) = points([Row((make_record("teacher", "receipts-mini"),)), Row((record,))], latency_ratio)["small"]
+    ((cost, _),) = points([Row((make_record("teacher", "receipts-mini"),)), Row((record,))], latency_ratio)[
+        Line("small")
+    ]
     assert cost == record.efficiency.latency_ratio
 
 
@@ -50,7 +52,7 @@ def test_without_teacher_or_cost_there_is_no_point(make_record: Make) -> None:
     small = Row((costing(make_record("small", "receipts-mini"), 50, 0.4),))
     unknown = Row((costing(make_record("small", "receipts-mini"), None, 0.4),))
     assert points([small], MACS) == {}
-    assert points([teacher, unknown], MACS) == {"teacher": [(1.0, 0.9)]}
+    assert points([teacher, unknown], MACS) == {Line("teacher"): [(1.0, 0.9)]}
     assert not has_tradeoff([teacher])
     assert has_tradeoff([teacher, small])
 
@@ -63,6 +65,17 @@ def test_options_are_points_of_one_line(tmp_path: Path, make_record: Make) -> No
     (figure,) = (path for path in write_report(tmp_path) if "tradeoff" in path.name)
     names = {tradeoff_name(setting) for setting in by_setting(records)}
     assert names == {figure.name} == {"tradeoff-receipts-mini-tiny-paper-quick-100-cpu.png"}
+
+
+def test_numbers_are_points_of_one_line_and_words_lines_of_their_own(make_record: Make) -> None:
+    options = [{}, {"ratio": "2.0"}, {"allocation": "uniform"}, {"allocation": "uniform", "ratio": "2.0"}]
+    records = [
+        costing(make_record("prune", "receipts-mini", options=some), macs, 0.1 * macs)
+        for macs, some in enumerate(options, start=1)
+    ]
+    rows = [Row((costing(make_record("teacher", "receipts-mini"), 10, 0.9),)), *(Row((r,)) for r in records)]
+    found = {line.label: [cost for cost, _ in own] for line, own in points(rows, MACS).items()}
+    assert found == {"teacher": [1.0], "prune": [0.1, 0.2], "prune allocation=uniform": [0.3, 0.4]}
 
 
 def test_what_cannot_be_compared_has_a_figure_of_its_own(make_record: Make) -> None:

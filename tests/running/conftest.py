@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmark.measure import measure
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
-from tests.running.runs import DATASETS, STRATEGIES, Records, config
-
-
-@contextmanager
-def _quick_measurements() -> Iterator[None]:
-    """Latency over one page: it is not what is tested here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.running.costs.measure", partial(measure, rounds=3))
-        yield
+from tests.running.runs import DATASETS, STRATEGIES, Records, config, quick_measurements
 
 
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
-    with _quick_measurements():
+    with quick_measurements():
         yield
 
 
@@ -50,5 +39,5 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 @pytest.fixture(scope="session")
 def finished(whole: RunConfig) -> Records:
     """The records of a run of six cells."""
-    with _quick_measurements():
+    with quick_measurements():
         return {(record.strategy, record.dataset): record for record in run(whole)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmark.measure import measure
 from benchmark.models.parameters import prunable
 from benchmark.records.record import Record
 from benchmark.running import execution
@@ -27,6 +31,14 @@ def config(output: Path, **changes: Any) -> RunConfig:
     """A cheap cell: four documents of one data set, nothing trained."""
     cheap = RunConfig(("teacher",), ("receipts-mini",), output=output, device="cpu", limit=4)
     return replace(cheap, **changes)
+
+
+@contextmanager
+def quick_measurements() -> Iterator[None]:
+    """Latency over one page: it is not what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.running.costs.measure", partial(measure, rounds=3))
+        yield
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:

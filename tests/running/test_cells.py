@@ -142,7 +142,7 @@ class TestKey:
         monkeypatch.setattr(cells, "version", lambda name: "1")
         monkeypatch.setattr(cells, "CODE", 5)
         fixed = replace(cell, scale=SIZES, dataset=replace(cell.dataset, open=blank), limit=3)
-        assert key(fixed, plugins=["s", "d"], before=["k"]) == "a8a854f636430ed6"
+        assert key(fixed, plugins=["s", "d"], before=["k"]) == "9d0f29b3c999f7fa"
 
     def test_it_is_that_of_another_process(self, cell: Cell) -> None:
         """Equal parts made anew have the same key: nothing in it depends on where things lie in memory."""
@@ -264,7 +264,10 @@ class TestOptions:
         [
             ({"targt": "half"}, "unknown option 'targt': did you mean target?"),
             ({"temprature": "2"}, "unknown option 'temprature': did you mean temperature"),
-            ({"xyz": "2"}, "unknown option 'xyz': there is alpha, of, rate, score, target, temperature"),
+            (
+                {"xyz": "2"},
+                "unknown option 'xyz': there is allocation, alpha, of, rate, ratio, score, target, temperature",
+            ),
             ({"target": "halv"}, "'halv'"),
             ({"temperature": "hot"}, "--set temperature=hot: expected a float"),
             ({"rate": "fast"}, "--set rate=fast: expected a float"),

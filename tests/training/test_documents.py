@@ -32,16 +32,15 @@ def uneven() -> EncodedDocuments:
 class TestBatches:
     @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 0], [2], [2, 0, 2]])
     def test_rows_stay_together_and_are_cut_to_the_longest(self, rows: list[int], uneven: EncodedDocuments) -> None:
-        logits = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0))
-        documents = Documents(uneven, teacher_logits=logits)
+        documents = Documents(uneven)
         batch = documents.collate([documents[row] for row in rows])
         longest = max((3, 6, 1, 5)[row] for row in rows)
-        assert set(batch) == {"pages", "labels", "points", "teacher_logits"}
+        assert set(batch) == {"rows", "pages", "labels", "points"}
+        assert batch["rows"].tolist() == rows
         for place, row in enumerate(rows):
             assert torch.equal(batch["pages"][place], uneven.pages[row])
             assert torch.equal(batch["labels"][place], uneven.labels[row, :longest])
             assert torch.equal(batch["points"][place], uneven.points[row, :longest])
-            assert torch.equal(batch["teacher_logits"][place], logits[row, :longest])
 
     def test_no_token_of_a_receipt_is_cut(self, pages: EncodedDocuments) -> None:
         documents = Documents(pages)

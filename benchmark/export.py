@@ -1,0 +1,56 @@
+"""A finished cell as a folder of its own, for people who want the model and not the benchmark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.models.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_model
+from benchmark.models.donut import beyond_transformers
+from benchmark.plugin.manager import check_known
+from benchmark.records.files import read_records, write_atomically
+from benchmark.records.record import Record
+from benchmark.report.card import model_card
+from benchmark.running.checkpoints import Checkpoints
+
+
+def export(directory: Path, cell: str, target: Path) -> str | None:
+    """Write the model of a cell of the run in `directory` into the folder `target`, with its processor and a card.
+
+    What `transformers` can express it loads from there by itself; else what it cannot is returned. Raises `UserError`
+    if there is no such cell, it has no model, or there is something in `target` already.
+    """
+    record = _find(directory, cell)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already")
+    checkpoint = load_checkpoint(Checkpoints(directory).named(cell))
+    if fingerprint(checkpoint.model) != record.model_hash:
+        raise UserError(f"{Checkpoints(directory).named(cell)} is not the model that was scored: run the cell again")
+    beyond = beyond_transformers(checkpoint.model)
+    _write(checkpoint, record, target, plain=beyond is None)
+    write_atomically(target / "README.md", model_card(record, beyond).encode())
+    return beyond
+
+
+def _find(directory: Path, cell: str) -> Record:
+    records = {record.cell: record for record in read_records(directory)}
+    record = records[check_known("cell", cell, records)]
+    if record.status == "failed":
+        raise UserError(f"{cell} has no model: it failed: {record.error}")
+    return record
+
+
+def _write(checkpoint: Checkpoint, record: Record, target: Path, plain: bool) -> None:
+    model, processor = checkpoint.model, checkpoint.processor
+    tokens, settings = processor.tokenizer, model.generation_config
+    assert settings is not None
+    settings.decoder_start_token_id = tokens.convert_tokens_to_ids(f"<s_{record.dataset}>")
+    settings.eos_token_id, settings.pad_token_id = tokens.eos_token_id, tokens.pad_token_id
+    settings.max_length = model.longest
+    save_model(model, target)
+    processor.save_pretrained(str(target))
+    if plain:  # it was saved by a class that nobody else has
+        config = json.loads((target / "config.json").read_text())
+        config["architectures"] = ["VisionEncoderDecoderModel"]
+        write_atomically(target / "config.json", (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())

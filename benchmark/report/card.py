@@ -1,0 +1,113 @@
+"""The model card of an exported checkpoint, from its record alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from benchmark.records.record import Efficiency, Record
+
+_PLAIN = """\
+```python
+from transformers import DonutProcessor, VisionEncoderDecoderModel
+
+model = VisionEncoderDecoderModel.from_pretrained(FOLDER)
+processor = DonutProcessor.from_pretrained(FOLDER)
+pixels = processor(image.convert("RGB"), return_tensors="pt").pixel_values
+tokens = model.generate(pixels)[0, 1:-1]  # without the prompt and the end
+processor.token2json(processor.tokenizer.decode(tokens))
+```"""
+_OURS = """\
+`transformers` alone cannot express this model: {why}. With donutbench installed:
+
+```python
+from benchmark import load_checkpoint
+
+checkpoint = load_checkpoint(FOLDER)
+model, processor = checkpoint.model, checkpoint.processor
+```
+
+or `python -m benchmark predict FOLDER page.png --dataset {dataset}`."""
+
+
+def model_card(record: Record, beyond: str | None) -> str:
+    """Markdown: what the model is, how to load it, what it scored and costs, and how it was made.
+
+    `beyond` says what of it `transformers` cannot express, None if that loads the folder by itself.
+    """
+    loading = _PLAIN if beyond is None else _OURS.format(why=beyond, dataset=record.dataset)
+    return "\n".join(
+        [
+            "---",
+            f"library_name: {'transformers' if beyond is None else 'donutbench'}",
+            "tags: [donut, document-understanding, compression]",
+            "---",
+            "",
+            f"# {record.strategy} on {record.dataset}",
+            "",
+            f"{record.start}; protocol {record.protocol}, scale {record.scale}. Its prompt is `<s_{record.dataset}>`.",
+            "The licence is yours to choose: it depends on the checkpoint and the documents that this was made from.",
+            "",
+            "## Load it",
+            "",
+            loading,
+            "",
+            "## Scores",
+            "",
+            *_scores(record),
+            "",
+            "## Costs",
+            "",
+            *(_costs(record.efficiency) if record.efficiency else ["Not measured."]),
+            "",
+            "## How it was made",
+            "",
+            *_making(record),
+            "",
+        ]
+    )
+
+
+def _scores(record: Record) -> Iterator[str]:
+    assert record.metrics is not None
+    yield f"On {record.test_documents} test documents of {record.dataset}, seed {record.seed}:"
+    yield ""
+    yield f"- N-TED accuracy: {record.metrics.ted:.3f}"
+    yield f"- field F1: {record.metrics.f1:.3f}"
+    if record.metrics.cka is not None:
+        yield f"- CKA with the teacher: {record.metrics.cka:.3f}"
+
+
+def _costs(costs: Efficiency) -> Iterator[str]:
+    yield f"- parameters: {costs.params_total:,}, {costs.params_nonzero:,} of them not zero and no embeddings"
+    packed = f"{costs.size_packed_bytes / 1e6:.2f} MB without zeros"
+    yield f"- size: {costs.size_dense_bytes / 1e6:.2f} MB as it is, {packed}"
+    if costs.macs is not None:
+        yield f"- multiply-accumulates a document: {costs.macs / 1e6:.0f} M"
+    if costs.latency_ratio is not None and costs.latency_ms_p50 is not None:
+        interval = ""
+        if costs.latency_ratio_low is not None and costs.latency_ratio_high is not None:
+            interval = f" [{costs.latency_ratio_low:.2f}, {costs.latency_ratio_high:.2f}]"
+        yield f"- latency: {costs.latency_ms_p50:.0f} ms, {costs.latency_ratio:.2f}{interval} x the teacher's"
+
+
+def _making(record: Record) -> Iterator[str]:
+    options = [word for name, value in sorted(record.options.items()) for word in ("--set", f"{name}={value}")]
+    limit = [] if record.limit is None else ["--limit", str(record.limit)]
+    yield "```"
+    yield shlex.join(
+        [
+            *("python", "-m", "benchmark", "run", "--strategies", record.strategy, "--datasets", record.dataset),
+            *("--scale", record.scale, "--protocol", record.protocol, "--budget", record.budget),
+            *("--seeds", str(record.seed), *options, *limit),
+        ]
+    )
+    yield "```"
+    yield ""
+    if record.objective is not None:
+        yield f"- objective: {record.objective}"
+    if record.constraint is not None:
+        yield f"- constraint: {record.constraint}"
+    yield f"- documents in training: {record.documents:,}, in {record.steps:,} steps"
+    yield from (f"- {name}: {value}" for name, value in sorted(record.environment.items()))
+    yield f"- {record.package}; the strategy: {record.source}; the data set: {record.dataset_source}"
