@@ -1,4 +1,4 @@
-"""The report: leaderboard, tables and figures, from the records alone; same records, same bytes."""
+"""The report: leaderboard, tables and figures, from records and predictions alone; same files, same bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
+from benchmark.report.against import teds_of
 from benchmark.report.figures import write_figures
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
@@ -29,7 +30,7 @@ def write_report(directory: Path) -> list[Path]:
         command = f"python -m benchmark run --output {directory}"
         raise UserError(f"no records in {directory}: run `{command}` first")
     leaderboard = directory / "leaderboard.md"
-    write_atomically(leaderboard, leaderboard_markdown(records).encode())
+    write_atomically(leaderboard, leaderboard_markdown(records, teds_of(directory, records)).encode())
     return [
         leaderboard,
         *write_tables(directory, records),

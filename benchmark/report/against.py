@@ -1,0 +1,79 @@
+"""Rows beside the paper's own method: how much better or worse each reads the same documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.metrics.paired import Difference, paired_difference
+from benchmark.records.files import predictions_path, read_predictions
+from benchmark.records.record import Record
+from benchmark.report.columns import Field, rounded
+from benchmark.report.rows import Row
+
+Teds = Mapping[str, Mapping[str, float]]
+"""N-TED accuracy of each document, by cell and by the document's id."""
+METHOD = "DONUT-hole"
+
+
+def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, float]]:
+    """The scores of the documents of these records, where their predictions are stored. `UserError` for broken ones."""
+    paths = {record.cell: predictions_path(directory, record.cell) for record in records if record.status == "ok"}
+    return {
+        cell: {line.id: line.ted for line in read_predictions(path)} for cell, path in paths.items() if path.is_file()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The difference of a row's N-TED accuracy to that of another row, with its paired interval."""
+
+    other: Row
+    teds: Teds
+    align: ClassVar[str] = "right"
+    names: ClassVar[tuple[str, ...]] = ("ted_difference", "ted_difference_low", "ted_difference_high")
+
+    @property
+    def heading(self) -> str:
+        return f"ted - {self.other.strategy}"
+
+    def text(self, row: Row) -> str:
+        found = self._difference(row)
+        return "" if found is None else f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+    def fields(self, row: Row) -> tuple[Field, ...]:
+        found = self._difference(row)
+        return (None,) * 3 if found is None else (rounded(found.value), rounded(found.low), rounded(found.high))
+
+    def _difference(self, row: Row) -> Difference | None:
+        """None where the two did not read the same documents, or it is not known how they read them."""
+        if row.strategy == self.other.strategy:
+            return None
+        scores = [_scores(one.distinct, self.teds) for one in (row, self.other)]
+        documents = [set(score[0]) for score in scores if score]
+        if len(documents) < 2 or documents[0] != documents[1]:
+            return None
+        return paired_difference(*(_matrix(score) for score in scores))
+
+
+def against(rows: Sequence[Row], teds: Teds) -> tuple[Against, ...]:
+    """The column, if the method is among the rows and its documents are known."""
+    methods = (row for row in rows if row.paper_name == METHOD and _scores(row.distinct, teds))
+    return tuple(Against(method, teds) for method in methods)
+
+
+def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
+    """Of each record; nothing if one of them is not known, or read other documents."""
+    found = [teds[record.cell] for record in records if teds.get(record.cell)]
+    alike = len(found) == len(records) and len({frozenset(scores) for scores in found}) == 1
+    return found if alike else []
+
+
+def _matrix(scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+    documents = sorted(scores[0])
+    return np.array([[of[name] for name in documents] for of in scores])
