@@ -20,8 +20,8 @@ from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet, silent
 from benchmark.records.record import Efficiency
 
-ROUNDS = 100
-"""The 95 % interval of a median over 100 rounds goes from the 40th smallest ratio to the 40th largest."""
+ROUNDS = 60
+"""The 95 % interval of a median over 60 rounds goes from the 22nd smallest ratio to the 22nd largest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ _ANSWERS = 50
 class Shared:
     """Makes what several jobs need once, when the first one asks for it.
 
-    `workers` render pages side by side.
+    `workers` render embedded pages side by side.
     """
 
     zoo: Zoo
@@ -131,7 +132,9 @@ class Shared:
         if len(documents) > wanted:  # a plugin may give more than it was asked for
             documents = [documents[i] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
-        return encode_documents(documents, processor, self.scale.max_tokens, self.workers, where)
+        # What a stranger's documents do in a forked process nobody knows.
+        workers = self.workers if cell.dataset.embedded else 1
+        return encode_documents(documents, processor, self.scale.max_tokens, workers, where)
 
     def _tell(self, line: str | None) -> None:
         """Say once what the user should know of a data set."""
@@ -141,7 +144,7 @@ class Shared:
 
 def shared_by(setup: Run) -> Shared:
     """What the jobs of a run share; nothing of it is made yet."""
-    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device)
+    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers=os.cpu_count() or 1)
 
 
 def _cut(count: int, limit: int | None) -> int:

@@ -1,0 +1,72 @@
+"""What the jobs of a run share, and in which order they come for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import Strategy
+from benchmark.models.encoded import EncodedDocuments, encode_documents
+from benchmark.plugin.manager import load_plugins
+from benchmark.running.cells import Cell
+from benchmark.running.setup import RunConfig, set_up
+from benchmark.scales import TINY
+from benchmark.types import Dataset
+from benchmark.zoo.store import open_zoo
+from tests.running.bench import Bench
+
+
+@pytest.fixture
+def bench(datasets: dict[str, Dataset], tmp_path: Path) -> Bench:
+    return Bench(open_zoo(TINY), datasets["synthdog-mini"], TINY, tmp_path)
+
+
+def cell(strategy: Strategy, dataset: Dataset) -> Cell:
+    return Cell(strategy.under("task"), dataset, TINY, "task", "quick", seed=0, limit=3)
+
+
+def test_what_a_teacher_says_is_kept_for_one_data_set_at_a_time(bench: Bench, datasets: dict[str, Dataset]) -> None:
+    strategies = {name: entry.item for name, entry in load_plugins().strategies.items()}
+    one, other = (bench.job(cell(strategies[n], datasets["receipts-mini"])) for n in ("distill", "prune-distill"))
+    parcels = bench.job(cell(strategies["distill"], datasets["parcels-mini"]))
+    data = bench.shared.training_data(one)
+    said = data.taught(features=True)
+    assert said is not None
+    assert bench.shared.training_data(other).taught(features=True) is said
+    assert bench.shared.training_data(parcels) is not data
+    again = bench.shared.training_data(one)
+    assert again is data
+    assert again.taught(features=True) is not said
+
+
+def test_a_run_goes_seed_by_seed_and_data_set_by_data_set_reading_first(tmp_path: Path) -> None:
+    datasets = ("parcels-mini", "receipts-mini", "synthdog-mini")
+    config = RunConfig(("teacher", "prune"), datasets, seeds=(1, 0), output=tmp_path)
+    order = [job.name.split("__") for job in set_up(config).jobs]
+    assert [(name[-1], name[1], name[0]) for name in order] == [
+        (seed, dataset, strategy)
+        for seed in ("seed1", "seed0")
+        for dataset in ("synthdog-mini", "parcels-mini", "receipts-mini")
+        for strategy in ("teacher", "prune")
+    ]
+
+
+def test_only_embedded_pages_are_rendered_side_by_side(
+    bench: Bench, datasets: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def encoding(documents: Any, processor: Any, longest: int, jobs: int = 1, where: str = "") -> EncodedDocuments:
+        asked.append(jobs)
+        return encode_documents(documents, processor, longest, jobs, where)
+
+    monkeypatch.setattr("benchmark.running.shared.encode_documents", encoding)
+    bench.shared.workers = 2
+    teacher = load_plugins().strategies["teacher"].item
+    bills = replace(datasets["receipts-mini"], name="bills", embedded=False)
+    for dataset in (datasets["receipts-mini"], bills):
+        bench.shared.test(bench.job(cell(teacher, dataset)))
+    assert asked == [2, 1]
