@@ -24,9 +24,12 @@ def export(directory: Path, cell: str, target: Path) -> str | None:
     record = _find(directory, cell)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already")
-    checkpoint = load_checkpoint(Checkpoints(directory).named(cell))
+    folder = Checkpoints(directory).named(cell)
+    if not folder.is_dir():
+        raise UserError(f"{folder}, the model of the cell, is not there: run the cell again")
+    checkpoint = load_checkpoint(folder)
     if fingerprint(checkpoint.model) != record.model_hash:
-        raise UserError(f"{Checkpoints(directory).named(cell)} is not the model that was scored: run the cell again")
+        raise UserError(f"{folder} is not the model that was scored: run the cell again")
     beyond = beyond_transformers(checkpoint.model)
     _write(checkpoint, record, target, plain=beyond is None)
     write_atomically(target / "README.md", model_card(record, beyond).encode())

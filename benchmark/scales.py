@@ -106,7 +106,7 @@ TINY = Scale(
     small=Architecture(
         32, (1, 3), (1, 2), decoder_layers=2, decoder_width=64, decoder_ffn=32, decoder_heads=2, bottleneck=8
     ),
-    quick=Budget(reading_documents=1280, task_documents=1280, batch=8, learning_rate=2e-2, evaluations=4),
+    quick=Budget(reading_documents=1280, task_documents=1280, batch=8, learning_rate=2e-2, evaluations=2),
     full=Budget(
         reading_documents=24000, task_documents=16000, batch=8, learning_rate=2e-2, evaluations=10, save_steps=250
     ),

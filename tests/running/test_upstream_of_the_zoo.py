@@ -9,6 +9,7 @@ from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.donut import Donut
 from benchmark.plugin.manager import load_plugins
 from benchmark.running.cells import identity_of
+from benchmark.running.protocols.paper import learns_upstream
 from benchmark.running.runner import run
 from benchmark.scales import TINY
 from benchmark.zoo.references import DatasetReferences
@@ -28,6 +29,11 @@ class TestUpstreamOfTheZoo:
         assert read.curve == task.upstream_curve == [tuple(point) for point in recipe["curve"]]
         model = load_model(open_zoo(TINY).folder / "upstream" / "distill")
         assert fingerprint(load_model(checkpoint_of(config(tmp_path), read))) == fingerprint(model)
+
+    def test_there_is_one_for_each_that_learns_upstream(self) -> None:
+        strategies = [entry.item for entry in load_plugins().strategies.values()]
+        known = {folder.name for folder in (open_zoo(TINY).folder / "upstream").iterdir()}
+        assert known == {strategy.name for strategy in strategies if learns_upstream(strategy)}
 
     def test_it_was_made_from_what_the_zoo_holds(self) -> None:
         zoo = open_zoo(TINY)
