@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_model
 from benchmark.models.donut import beyond_transformers
 from benchmark.plugin.manager import check_known
-from benchmark.records.files import read_records, write_atomically
+from benchmark.records.files import read_records, record_path, write_atomically
 from benchmark.records.record import Record
 from benchmark.report.card import model_card
 from benchmark.running.checkpoints import Checkpoints
@@ -21,18 +22,25 @@ def export(directory: Path, cell: str, target: Path) -> str | None:
     What `transformers` can express it loads from there by itself; else what it cannot is returned. Raises `UserError`
     if there is no such cell, it has no model, or there is something in `target` already.
     """
-    record = _find(directory, cell)
+    record, target = _find(directory, cell), target.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already")
     folder = Checkpoints(directory).named(cell)
+    again = f"remove {record_path(directory, cell)} and run the cell again"
     if not folder.is_dir():
-        raise UserError(f"{folder}, the model of the cell, is not there: run the cell again")
+        raise UserError(f"{folder}, the model of the cell, is not there: {again}")
     checkpoint = load_checkpoint(folder)
     if fingerprint(checkpoint.model) != record.model_hash:
-        raise UserError(f"{folder} is not the model that was scored: run the cell again")
+        raise UserError(f"{folder} is not the model that was scored: remove it too, {again}")
     beyond = beyond_transformers(checkpoint.model)
-    _write(checkpoint, record, target, plain=beyond is None)
-    write_atomically(target / "README.md", model_card(record, beyond).encode())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=".export-") as work:
+        whole = Path(work) / "model"
+        _write(checkpoint, record, whole, plain=beyond is None)
+        write_atomically(whole / "README.md", model_card(record, beyond).encode())
+        if target.exists():  # an empty folder
+            target.rmdir()
+        whole.rename(target)
     return beyond
 
 

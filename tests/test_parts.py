@@ -191,10 +191,14 @@ class TestStarts:
         assert gone.max() <= kept.min()
 
     @pytest.mark.parametrize("ratio", [4, 0.25, "4", "0.25"])
-    def test_a_ratio_is_what_stays_whatever_the_target(self, ratio: float, model: Donut) -> None:
-        start = magnitude_pruned(target="half", ratio=ratio)
+    def test_a_ratio_is_what_stays(self, ratio: float, model: Donut) -> None:
+        start = magnitude_pruned(ratio=ratio)
         assert (start.ratio, str(start)) == (float(ratio), "teacher, magnitude-pruned by 75.0%")
         assert zeros(start(OneModel(model), TINY, 0)) == round(0.75 * size(model))
+
+    def test_a_target_beside_a_ratio_is_refused(self) -> None:
+        with pytest.raises(UserError, match=r"^target half and ratio 4 both say how much goes$"):
+            magnitude_pruned("half", ratio=4)
 
     @pytest.mark.parametrize("ratio", [0, 1, -2, "nan", "inf", "x"])
     def test_a_ratio_that_leaves_nothing_or_all_is_refused(self, ratio: float) -> None:

@@ -16,7 +16,7 @@ def report(
         Path | None, typer.Option(help="Put a summary between the leaderboard marks of this file.")
     ] = None,
 ) -> None:
-    """Write the tables and figures of DIR again, from its records alone."""
+    """Write the tables and figures of DIR again, from its records and predictions alone."""
     from benchmark.report import embed_summary, write_report
 
     write_report(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -107,7 +108,9 @@ def _fetch(documents: _Plain, jobs: int) -> list[Document]:
     edges = np.linspace(0, len(documents), 8 * jobs + 1).astype(int)
     global _shared
     _shared = documents
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+    # Ctrl-C is for the parent, which ends them.
+    quiet = signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    with multiprocessing.get_context("fork").Pool(jobs, *quiet) as pool:
         parts = pool.map(_part, list(pairwise(edges)), chunksize=1)
     return [document for part in parts for document in part]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from benchmark.scales import Scale
 
-TARGETS = {"paper-table": 1 - 37 / 141, "half": 0.5}
+_PAPER = "paper-table"
+TARGETS = {_PAPER: 1 - 37 / 141, "half": 0.5}
 """Sparsity of the non-embedding weights: Table 1 (37M of 141M remain, 73.8 %), and the '~50 %' of the paper's text."""
 
 Score = Literal["magnitude", "random"]
@@ -65,6 +66,8 @@ class Pruned:
         check_choice("pruning score", self.score, Score)
         check_choice("allocation", self.allocation, Allocation)
         if self.ratio is not None:
+            if self.target != _PAPER:
+                raise UserError(f"target {self.target} and ratio {self.ratio} both say how much goes")
             share_of(self.ratio)
             object.__setattr__(self, "ratio", float(self.ratio))  # an option is text
         sparsity_of(self.target)
@@ -92,13 +95,11 @@ def reference(name: str) -> Reference:
     return Reference(name)
 
 
-def magnitude_pruned(
-    target: str = "paper-table", ratio: float | None = None, allocation: Allocation = "global"
-) -> Pruned:
+def magnitude_pruned(target: str = _PAPER, ratio: float | None = None, allocation: Allocation = "global") -> Pruned:
     """Begin with the teacher after one-shot magnitude pruning, global as in the paper (section 2.2)."""
     return Pruned("magnitude", target, allocation=allocation, ratio=ratio)
 
 
-def random_pruned(target: str = "paper-table", ratio: float | None = None) -> Pruned:
+def random_pruned(target: str = _PAPER, ratio: float | None = None) -> Pruned:
     """Begin with the teacher after removing as many weights at random: what magnitude is worth."""
     return Pruned("random", target, ratio=ratio)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.errors import UserError
 from benchmark.metrics.paired import Difference, paired_difference
 from benchmark.records.files import predictions_path, read_predictions
 from benchmark.records.record import Record
@@ -22,11 +25,21 @@ METHOD = "DONUT-hole"
 
 
 def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, float]]:
-    """The scores of the documents of these records, where their predictions are stored. `UserError` for broken ones."""
-    paths = {record.cell: predictions_path(directory, record.cell) for record in records if record.status == "ok"}
-    return {
-        cell: {line.id: line.ted for line in read_predictions(path)} for cell, path in paths.items() if path.is_file()
-    }
+    """The scores of the documents of these records, where what is stored of them is what the record says."""
+    found = ((record.cell, _stored(directory, record)) for record in records if record.status == "ok")
+    return {cell: scores for cell, scores in found if scores}
+
+
+def _stored(directory: Path, record: Record) -> dict[str, float]:
+    """Nothing if it is not there, not whole, of another attempt, or ambiguous: the report goes on without it."""
+    try:
+        scores = {line.id: line.ted for line in read_predictions(predictions_path(directory, record.cell))}
+    except UserError:
+        return {}
+    assert record.metrics is not None
+    if len(scores) != record.test_documents or not math.isclose(fmean(scores.values()), record.metrics.ted):
+        return {}
+    return scores
 
 
 @dataclass(frozen=True, slots=True)

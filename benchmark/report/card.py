@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from benchmark.records.record import Efficiency, Record
 
@@ -14,8 +15,8 @@ from transformers import DonutProcessor, VisionEncoderDecoderModel
 model = VisionEncoderDecoderModel.from_pretrained(FOLDER)
 processor = DonutProcessor.from_pretrained(FOLDER)
 pixels = processor(image.convert("RGB"), return_tensors="pt").pixel_values
-tokens = model.generate(pixels)[0, 1:-1]  # without the prompt and the end
-processor.token2json(processor.tokenizer.decode(tokens))
+text = processor.tokenizer.decode(model.generate(pixels)[0, 1:])  # without the prompt
+processor.token2json(text.split(processor.tokenizer.eos_token)[0])
 ```"""
 _OURS = """\
 `transformers` alone cannot express this model: {why}. With donutbench installed:
@@ -94,12 +95,15 @@ def _costs(costs: Efficiency) -> Iterator[str]:
 def _making(record: Record) -> Iterator[str]:
     options = [word for name, value in sorted(record.options.items()) for word in ("--set", f"{name}={value}")]
     limit = [] if record.limit is None else ["--limit", str(record.limit)]
+    source = record.source or ""
+    plugin = ["--plugin", Path(source).name] if source.endswith(".py") else []
+    device = [] if record.device == "cpu" else ["--device", record.device]
     yield "```"
     yield shlex.join(
         [
             *("python", "-m", "benchmark", "run", "--strategies", record.strategy, "--datasets", record.dataset),
             *("--scale", record.scale, "--protocol", record.protocol, "--budget", record.budget),
-            *("--seeds", str(record.seed), *options, *limit),
+            *("--seeds", str(record.seed), *options, *limit, *device, *plugin),
         ]
     )
     yield "```"
@@ -110,4 +114,5 @@ def _making(record: Record) -> Iterator[str]:
         yield f"- constraint: {record.constraint}"
     yield f"- documents in training: {record.documents:,}, in {record.steps:,} steps"
     yield from (f"- {name}: {value}" for name, value in sorted(record.environment.items()))
-    yield f"- {record.package}; the strategy: {record.source}; the data set: {record.dataset_source}"
+    strategy = Path(source).name if plugin else source
+    yield f"- {record.package}; the strategy: {strategy}; the data set: {record.dataset_source}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette for the colour-blind, without its yellow, which is too pale on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":")
 
 
@@ -40,7 +40,7 @@ def looks_of(records: Sequence[Record]) -> dict[str, Look]:
     return {
         name: Look(
             _COLOURS[index % len(_COLOURS)],
-            _MARKERS[index % len(_MARKERS)],
+            MARKERS[index % len(MARKERS)],
             _LINES[index // len(_COLOURS) % len(_LINES)],
         )
         for index, name in enumerate(names)

@@ -40,6 +40,14 @@ _PROTOCOLS = {
 }
 
 
+_COMPARED = [
+    "Beside ted stands its difference to that of the paper's own method on the same documents, with a 95 % interval of "
+    "a paired bootstrap: over documents, and over the checkpoints of rows that have several. Of one checkpoint it does "
+    "not say what another seed would give.",
+    "",
+]
+
+
 def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) -> str:
     """The text of ``leaderboard.md``; with the `teds` of documents rows are compared on the same documents."""
     settings = by_setting(records)
@@ -49,6 +57,7 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     lines = ["# Leaderboard", "", f"Scale {scales}; protocol {distinct(protocols)}; budget {budgets}.", ""]
     lines += [f"- protocol {name}: {way}" for name, way in _PROTOCOLS.items() if name in protocols]
     lines += ["", *_environment(records), *_how_to_read()]
+    lines += _COMPARED if teds else []
     for setting, rows in settings.items():
         lines += _section(setting, rows, teds or {})
     return "\n".join(lines)
@@ -153,9 +162,6 @@ def _how_to_read() -> list[str]:
         "several seeds. The others stand below, marked and without a rank; a reference, and what equals it, stands "
         "above without one.",
         "",
-        "Beside it stands the difference to the paper's own method on the same documents, with a 95 % interval of a "
-        "paired bootstrap over documents and seeds: what does not hold 0 differs.",
-        "",
         "f1 is the micro-averaged field F1, cka the similarity in the paper's form to the reading teacher or, on a "
         "task, to that task's own teacher, density the share of non-embedding weights that are not zero, packed the "
         "size with the zeros stored compactly. Latency and MACs are those of one document; the latency is first given "
@@ -175,7 +181,6 @@ def _noise(rows: Sequence[Row]) -> list[str]:
     why = "One checkpoint a row" if any(len(row.scored) > 1 for row in rows) else "One seed"
     spread = "± is the sample standard deviation over seeds. " if several else f"{why}, so no error bars. "
     return [
-        f"{spread}No confidence intervals are computed yet: with {documents} documents the sampling error of "
-        f"a ted can reach ±{1 / math.sqrt(documents):.3f} (1/√n, about 95 %), so smaller differences may be "
-        "noise."
+        f"{spread}With {documents} documents the sampling error of a ted can reach "
+        f"±{1 / math.sqrt(documents):.3f} (1/√n, about 95 %), so smaller differences may be noise."
     ]

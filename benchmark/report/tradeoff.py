@@ -1,7 +1,7 @@
 """Score against cost: what each row keeps of the teacher's, one PNG a data set and protocol.
 
 A strategy that was run with several numbers for an option, as by ``--sweep ratio=2,4,8``, is a line through its points;
-with other words for one (``importance=random``) it is a line of its own, dotted and hollow.
+with other words for one (``importance=random``) it is a line of its own, broken and hollow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
-from benchmark.report.drawing import Look, looks_of, picture
+from benchmark.report.drawing import MARKERS, Look, looks_of, picture
 from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
 
@@ -23,6 +23,7 @@ _COSTS = {
     "latency of 64 tokens": latency_ratio,
 }
 _TED = metric("ted")
+_VARIANTS = (":", "-.", "--")
 
 
 class Line(NamedTuple):
@@ -102,9 +103,13 @@ def _families(records: Sequence[Record]) -> dict[Setting, list[Row]]:
 def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes:
     with picture(len(_COSTS), width=4.5) as drawn:
         for panel, (cost, get) in zip(drawn.panels, _COSTS.items(), strict=True):
-            for line, own in points(rows, get).items():
+            found = points(rows, get)
+            variants = sorted(line for line in found if line.words)
+            for line, own in found.items():
                 costs, scores = zip(*own, strict=True)
-                panel.plot(costs, scores, label=line.label, **_style(looks[line.strategy], line, len(own)))
+                like = [other for other in variants if other.strategy == line.strategy]
+                number = like.index(line) if line.words else None
+                panel.plot(costs, scores, label=line.label, **_style(looks[line.strategy], number, len(own)))
             panel.set_xlabel(f"{cost} (x teacher)")
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter("{x:g}")
@@ -115,8 +120,10 @@ def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes
         return drawn.png()
 
 
-def _style(look: Look, line: Line, points: int) -> dict[str, Any]:
+def _style(look: Look, variant: int | None, points: int) -> dict[str, Any]:
+    """`variant` counts the lines of one strategy that have words; None is the one without."""
     style = look.options
-    if line.words:
-        style |= {"markerfacecolor": "none", "linestyle": ":"}
+    if variant is not None:
+        style |= {"markerfacecolor": "none", "linestyle": _VARIANTS[variant % len(_VARIANTS)]}
+        style |= {"marker": MARKERS[(MARKERS.index(look.marker) + variant) % len(MARKERS)]}
     return style | ({"linestyle": "none"} if points == 1 else {})

@@ -19,7 +19,7 @@ from benchmark.scales import Budget, Scale
 from benchmark.types import Dataset, Json, ProtocolName, Strategy
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-CODE = 5
+CODE = 6
 """Raise when training or scoring changes, so that finished cells are run again."""
 
 Options = tuple[tuple[str, str], ...]

@@ -32,6 +32,7 @@ def execute(setup: Run, finished: Mapping[str, Record]) -> dict[str, Record]:
             records[job.name] = _run_cell(job, setup, shared, refused.get(job.name), failures, position)
         elif job.name in needs:
             _make_for_others(job, setup, shared, failures, position)
+    shared.forget()
     records, unmeasured_for = measure_records(setup.jobs, records, shared)
     for name, error in unmeasured_for.items():
         setup.say(f"{name}: not measured, the next run tries again: {error_line(error)}")

@@ -24,7 +24,7 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     """
 
     def at_rates(cells: list[Cell]) -> list[Cell]:
-        return [at_rate(cell, rate) for rate in rates for cell in _tasks(cells)]
+        return [at_rate(cell, rate) for cell in _tasks(cells) for rate in rates]
 
     setup = set_up(config, vary=at_rates)
     tried = [job for job in setup.jobs if job.scored]

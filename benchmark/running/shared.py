@@ -29,6 +29,8 @@ from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import Zoo
 
 Thing = TypeVar("Thing")
+_A_WORKER = 100
+"""Documents that are worth another process."""
 _ANSWERS = 50
 """Ground truths of training that the reader without eyes tries as its answer."""
 
@@ -46,7 +48,7 @@ class Shared:
     device: torch.device
     workers: int = 1
     _made: dict[Hashable, Any] = field(default_factory=dict)
-    _trained_on: TrainingData | None = None
+    _trained_on: list[TrainingData] = field(default_factory=list)
 
     def processor(self, dataset: Dataset) -> DonutProcessor:
         """A processor of its own for whoever asks: with the tokens of the data set."""
@@ -74,10 +76,17 @@ class Shared:
         cell = job.cell
         name = ("training", cell.dataset.name, cell.resources, cell.seed, cell.limit)
         data = self._once(name, lambda: self._training_data(job))
-        if self._trained_on is not None and self._trained_on is not data:
-            self._trained_on.forget()  # gigabytes, when there are many
-        self._trained_on = data
+        # What the teachers say is kept of two, the reading set and a task: it is a gigabyte of each.
+        recent = [one for one in self._trained_on if one is not data]
+        for old in recent[:-1]:
+            old.forget()
+        self._trained_on = [*recent[-1:], data]
         return data
+
+    def forget(self) -> None:
+        """Free what the teachers have said: nothing more is trained."""
+        for data in self._trained_on:
+            data.forget()
 
     def test(self, job: Job) -> EncodedDocuments:
         """The test split. Raises `UserError` for documents that cannot be scored."""
@@ -133,7 +142,7 @@ class Shared:
             documents = [documents[i] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
         # What a stranger's documents do in a forked process nobody knows.
-        workers = self.workers if cell.dataset.embedded else 1
+        workers = min(self.workers, 1 + len(documents) // _A_WORKER) if cell.dataset.embedded else 1
         return encode_documents(documents, processor, self.scale.max_tokens, workers, where)
 
     def _tell(self, line: str | None) -> None:

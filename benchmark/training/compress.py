@@ -17,6 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from benchmark.devices import precision
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
@@ -47,7 +48,7 @@ class TrainingData:
     teacher: Donut
     budget: Budget
     documents: int
-    _taught: Outputs | None = field(default=None)
+    _taught: dict[bool, Outputs | None] = field(default_factory=dict, init=False)
 
     @property
     def steps(self) -> int:
@@ -63,17 +64,21 @@ class TrainingData:
 
     def taught(self, features: bool) -> Outputs | None:
         """What the teacher makes of all documents, in half precision, once for every row; None if it would not fit."""
-        if self._taught is None or (features and not self._taught.encoder):
-            self._taught = self._teach(features)
-        return self._taught
+        if not features and self._taught.get(True) is not None:
+            return self._taught[True]
+        if features not in self._taught:
+            self._taught[features] = self._teach(features)
+        return self._taught[features]
 
     def forget(self) -> None:
         """Free what the teacher has made: another data set is trained on."""
-        self._taught = None
+        self._taught.clear()
 
     def _teach(self, features: bool) -> Outputs | None:
-        count = len(self.pages)
-        with torch.no_grad(), quiet(self.teacher):
+        count, device = len(self.pages), self.teacher.device.type
+        # As precise as beside a student.
+        lower = torch.autocast(device, torch.bfloat16, enabled=precision(device) == torch.bfloat16)
+        with torch.no_grad(), quiet(self.teacher), lower:
             first = self.outputs_of(self.teacher, self._batch(slice(0, 1)), features)
             sizes = [tensor.shape[1:] for tensor in _tensors(first)]
             if count * sum(map(math.prod, sizes)) * torch.half.itemsize > _LARGEST_CACHE:
@@ -142,15 +147,15 @@ class _Taught:
         self._objective = objective
         self._data = data
         self._features = objective.teaching == "features"
-        self._taught = None if objective.teaching == "none" else data.taught(self._features)
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         teacher = None if self._objective.teaching == "none" else self._teacher(batch)
         return self._objective(self._data.outputs_of(model, batch, self._features), teacher, batch["labels"])
 
     def _teacher(self, batch: Batch) -> Outputs:
-        if self._taught is not None:
-            return _rows(self._taught, batch, self._features)
+        taught = self._data.taught(self._features)
+        if taught is not None:
+            return _rows(taught, batch, self._features)
         with torch.no_grad(), quiet(self._data.teacher):
             return self._data.outputs_of(self._data.teacher, batch, self._features)
 

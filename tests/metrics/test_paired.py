@@ -48,6 +48,17 @@ def test_it_covers_the_truth_nineteen_times_in_twenty() -> None:
     assert 180 <= hits <= 199
 
 
+def test_it_covers_the_truth_over_seeds_too() -> None:
+    """Equal rows of three checkpoints each, which differ far more than their documents."""
+    draws = np.random.default_rng(5)
+    hits = 0
+    for _ in range(200):
+        rows = draws.normal(0, 0.02, (2, 3, 1)) + draws.normal(0, 0.05, (2, 3, 100))
+        found = paired_difference(*rows)
+        hits += found.low <= 0 <= found.high
+    assert 170 <= hits <= 199
+
+
 def test_it_is_the_same_each_time() -> None:
     ours, theirs = np.random.default_rng(4).random((2, 3, 50))
     assert paired_difference(ours, theirs) == paired_difference(ours, theirs)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.errors import UserError
 from benchmark.records.files import predictions_path, write_predictions
 from benchmark.records.record import Prediction, Record
 from benchmark.report.against import against, teds_of
@@ -35,11 +34,21 @@ def teds(rows: list[Row], **documents: list[str]) -> dict[str, dict[str, float]]
     return found
 
 
+def prediction(name: str, ted: float) -> Prediction:
+    return Prediction(id=name, prediction={}, ground_truth={}, ted=ted, tp=0, fn=0, fp=0, text="")
+
+
+def scored(record: Record, documents: int, ted: float) -> Record:
+    assert record.metrics is not None
+    metrics = record.metrics.model_copy(update={"ted": ted})
+    return record.model_copy(update={"metrics": metrics, "test_documents": documents})
+
+
 def test_a_row_is_compared_on_the_same_documents(rows: list[Row]) -> None:
     (column,) = against(rows, teds(rows))
     assert column.heading == "ted - prune-distill"
-    assert column.text(rows[1]) == "+0.200 [+0.150, +0.250]"
-    assert column.fields(rows[1]) == (0.2, 0.15, 0.25)
+    assert column.text(rows[1]) == "+0.200 [+0.129, +0.271]"
+    assert column.fields(rows[1]) == (0.2, 0.129, 0.271)
     assert column.text(rows[0]) == ""
 
 
@@ -63,17 +72,26 @@ def test_the_order_of_documents_does_not_matter(rows: list[Row]) -> None:
 
 
 def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tmp_path: Path) -> None:
-    records = [record for row in rows for record in row.records]
+    scores = teds(rows)
+    records = [
+        scored(record, len(DOCUMENTS), sum(scores[record.cell].values()) / 8) for row in rows for record in row.records
+    ]
     assert "ted - prune-distill" not in leaderboard_markdown(records, teds_of(tmp_path, records))
-    for cell, scores in teds(rows).items():
-        lines = (Prediction(id=name, prediction={}, ground_truth={}, ted=ted, tp=0, fn=0, fp=0, text="")
-                 for name, ted in scores.items())  # fmt: skip
-        write_predictions(predictions_path(tmp_path, cell), lines)
+    for cell, own in scores.items():
+        write_predictions(predictions_path(tmp_path, cell), [prediction(name, ted) for name, ted in own.items()])
     found = teds_of(tmp_path, records)
-    assert found == teds(rows)
+    assert found == scores
     text = leaderboard_markdown(records, found)
     assert "ted - prune-distill" in text
-    assert "+0.200 [+0.150, +0.250]" in text
-    predictions_path(tmp_path, records[0].cell).write_text("{")
-    with pytest.raises(UserError, match="line 1: not a prediction"):
-        teds_of(tmp_path, records)
+    assert "+0.200 [+0.129, +0.271]" in text
+
+
+@pytest.mark.parametrize("harm", ["broken", "twice", "fewer", "other"])
+def test_what_is_not_what_the_record_says_is_left_out(harm: str, make_record: Make, tmp_path: Path) -> None:
+    record = scored(make_record("small", "receipts-mini"), 8, 0.5)
+    names = {"twice": [*DOCUMENTS[:7], DOCUMENTS[0]], "fewer": DOCUMENTS[:7]}.get(harm, DOCUMENTS)
+    path = predictions_path(tmp_path, record.cell)
+    write_predictions(path, [prediction(name, 0.75 if harm == "other" else 0.5) for name in names])
+    if harm == "broken":
+        path.write_text("{")
+    assert teds_of(tmp_path, [record]) == {}

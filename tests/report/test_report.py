@@ -287,7 +287,7 @@ def test_the_head_says_what_was_measured_and_how_far_to_trust_it(records: list[R
     assert "- cpu: two cores\n" in text
     assert "- torch: 2.13.0, 2.14.0\n" in text
     assert "Seed 0; test documents: 100; ted of a reader that cannot read: 0.037." in text
-    assert "One seed, so no error bars. No confidence intervals are computed yet" in text
+    assert "One seed, so no error bars. With 100 documents the sampling error of a ted can reach ±0.100" in text
     assert "±0.100 (1/√n, about 95 %)" in text
     assert [text.index(f"\n{name} stands for {real}. ") for name, real in DATASETS.items()] == sorted(
         text.index(f"\n{name} stands for") for name in DATASETS

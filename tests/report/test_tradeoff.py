@@ -10,9 +10,10 @@ import pytest
 from benchmark.records.files import write_record
 from benchmark.records.record import Record
 from benchmark.report import write_report
+from benchmark.report.drawing import Look
 from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Row, by_setting, efficiency
-from benchmark.report.tradeoff import Line, has_tradeoff, points, tradeoff_name
+from benchmark.report.tradeoff import Line, _style, has_tradeoff, points, tradeoff_name
 
 Make = Callable[..., Record]
 MACS = efficiency("macs")
@@ -76,6 +77,16 @@ def test_numbers_are_points_of_one_line_and_words_lines_of_their_own(make_record
     rows = [Row((costing(make_record("teacher", "receipts-mini"), 10, 0.9),)), *(Row((r,)) for r in records)]
     found = {line.label: [cost for cost, _ in own] for line, own in points(rows, MACS).items()}
     assert found == {"teacher": [1.0], "prune": [0.1, 0.2], "prune allocation=uniform": [0.3, 0.4]}
+
+
+def test_variants_of_a_strategy_look_like_it_and_not_like_each_other() -> None:
+    look = Look("#000000", "o", "-")
+    plain, *variants = (_style(look, number, points=2) for number in (None, 0, 1, 2))
+    assert {style["color"] for style in (plain, *variants)} == {"#000000"}
+    assert len({(style["marker"], style["linestyle"]) for style in variants}) == 3
+    assert "markerfacecolor" not in plain
+    assert {style["markerfacecolor"] for style in variants} == {"none"}
+    assert _style(look, 1, points=1)["linestyle"] == "none"
 
 
 def test_what_cannot_be_compared_has_a_figure_of_its_own(make_record: Make) -> None:

@@ -126,9 +126,9 @@ def test_what_cannot_be_exported_is_told(output: Path, tmp_path: Path, capsys: p
         other.model.decoder.model.decoder.layer_norm.weight.add_(1)
     save_model(other.model, folder)
     other.processor.save_pretrained(str(folder))
-    assert "is not the model that was scored" in complaint(output, record.cell, target, capsys)
+    assert "is not the model that was scored: remove it too, remove" in complaint(output, record.cell, target, capsys)
     shutil.rmtree(folder)
-    assert "is not there: run the cell again" in complaint(output, record.cell, target, capsys)
+    assert "is not there: remove " in complaint(output, record.cell, target, capsys)
     gone = {"status": "failed", "error": "boom", "metrics": None, "efficiency": None}
     write_record(output, record.model_copy(update=gone))
     assert "it failed: boom" in complaint(output, record.cell, target, capsys)
