@@ -21,9 +21,10 @@ def share_of(ratio: object) -> float:
     try:
         number = float(str(ratio))
     except ValueError:
-        number = 0.0
+        number = float("nan")
     if not 0 < number < float("inf") or number == 1:
-        raise UserError(f"ratio {ratio} is neither a share below 1 that stays nor a factor above 1")
+        given = ratio if isinstance(ratio, str) else f"{ratio:g}"
+        raise UserError(f"ratio {given} is neither a share below 1 that stays nor a factor above 1")
     return number if number < 1 else 1 / number
 
 

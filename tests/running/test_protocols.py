@@ -148,7 +148,7 @@ class TestPlace:
         strategies, of_task = select(registry, "task", "synthdog-mini", "all", "all")
         assert of_task == ("parcels-mini", "receipts-mini")
         assert strategies == tuple(registry.strategies)
-        assert select(registry, "paper", "synthdog-mini", "all", "all") == (strategies, ("synthdog-mini", *of_task))
+        assert select(registry, "paper", "synthdog-mini", "all", "all") == (strategies, (*of_task, "synthdog-mini"))
 
     def test_what_it_has_no_place_for_is_told(self) -> None:
         registry = load_plugins()
