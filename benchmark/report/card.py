@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.records.record import Efficiency, Record
+from benchmark.report.latency import with_interval
 
 _PLAIN = """\
 ```python
@@ -86,10 +87,8 @@ def _costs(costs: Efficiency) -> Iterator[str]:
     if costs.macs is not None:
         yield f"- multiply-accumulates a document: {costs.macs / 1e6:.0f} M"
     if costs.latency_ratio is not None and costs.latency_ms_p50 is not None:
-        interval = ""
-        if costs.latency_ratio_low is not None and costs.latency_ratio_high is not None:
-            interval = f" [{costs.latency_ratio_low:.2f}, {costs.latency_ratio_high:.2f}]"
-        yield f"- latency: {costs.latency_ms_p50:.0f} ms, {costs.latency_ratio:.2f}{interval} x the teacher's"
+        ratio = with_interval(costs.latency_ratio, costs.latency_ratio_low, costs.latency_ratio_high)
+        yield f"- latency: {costs.latency_ms_p50:.0f} ms, {ratio} x the teacher's"
 
 
 def _making(record: Record) -> Iterator[str]:

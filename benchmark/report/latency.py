@@ -31,7 +31,7 @@ class Ratio:
         mean = row.mean(efficiency(self.name))
         if mean is None:
             return "" if row.scored else "failed"
-        return _with_interval(mean, *self._interval(row))
+        return with_interval(mean, *self._interval(row))
 
     def fields(self, row: Row) -> tuple[Field, ...]:
         return rounded(row.mean(efficiency(self.name))), *map(rounded, self._interval(row))
@@ -53,12 +53,12 @@ def control_sentence(rows: Sequence[Row]) -> str:
     """What the ratio of the teacher to itself was, which should be 1; empty where no record says."""
     timed = [record.efficiency for row in rows for record in row.scored if record.efficiency]
     found = {
-        _with_interval(one.latency_control, one.latency_control_low, one.latency_control_high)
+        with_interval(one.latency_control, one.latency_control_low, one.latency_control_high)
         for one in timed
         if one.latency_control is not None
     }
     return f"The teacher timed against itself: {', '.join(sorted(found))}." if found else ""
 
 
-def _with_interval(value: float, low: float | None, high: float | None) -> str:
+def with_interval(value: float, low: float | None, high: float | None) -> str:
     return number(value, 2) + ("" if low is None or high is None else f" [{number(low, 2)}, {number(high, 2)}]")
