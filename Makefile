@@ -6,8 +6,9 @@ INSTALLED := .venv/.installed
 
 .PHONY: bench test lint fix types mutate check-reports
 
+# Two cells at a time: one training leaves most of a second core idle.
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmark run --strategies all --datasets all --scale tiny --output reports/local
+	$(BIN)/python -m benchmark run --strategies all --datasets all --scale tiny --output reports/local --jobs 2
 
 # A process a core, each on one thread: the tests are many short steps, in which a second thread mostly waits.
 test: $(INSTALLED)

@@ -42,6 +42,7 @@ def run(
     seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
     plugin: PluginOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells side by side, each in a process of 2 to 3 GB.")] = 1,
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
     device: DeviceOption = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
@@ -83,6 +84,7 @@ def run(
         limit=limit,
         options=options,
         sweep=swept,
+        jobs=jobs,
     )
     if dry_run:
         for line in outline(set_up(config)):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from benchmark.errors import OutputError
-from benchmark.models.checkpoint import fingerprint
-from benchmark.records.files import predictions_path, write_predictions, write_record
 from benchmark.records.record import Record
+from benchmark.running.agenda import Agenda
 from benchmark.running.costs import measure_records
-from benchmark.running.plan import Job, failed_need, to_make
-from benchmark.running.recording import error_line, failed_record, finished_record
+from benchmark.running.outcome import Outcome, Task, carry_out
+from benchmark.running.plan import to_make
+from benchmark.running.recording import error_line
 from benchmark.running.setup import Run
 from benchmark.running.shared import Shared, shared_by
-from benchmark.running.stages import make_model
-from benchmark.running.trained import Trained
+from benchmark.running.workers import side_by_side
 
 
 def execute(setup: Run, finished: Mapping[str, Record]) -> dict[str, Record]:
@@ -23,16 +20,19 @@ def execute(setup: Run, finished: Mapping[str, Record]) -> dict[str, Record]:
     shared, records = shared_by(setup), dict(finished)
     refused = _refused(setup, shared, records)
     jobs, needs = to_make(setup.jobs, records, refused)
-    failures: dict[str, str] = {}
-    for number, job in enumerate(jobs, start=1):
-        position = f"[{number}/{len(jobs)}] {job.cell.title}"
+    for job in jobs:
         if job.name in records:
-            setup.say(f"{position}: already finished")
-        if job.name not in records and job.scored:
-            records[job.name] = _run_cell(job, setup, shared, refused.get(job.name), failures, position)
-        elif job.name in needs:
-            _make_for_others(job, setup, shared, failures, position)
+            setup.say(f"{job.cell.title}: already finished")
+    left = [job for job in jobs if job.name not in records or job.name in needs]
+    agenda = Agenda(left, {job.name for job in left if job.scored and job.name not in records}, refused)
+    for number, (task, outcome) in enumerate(_outcomes(agenda, setup, shared), start=1):
+        if outcome.record is not None:
+            records[task.job.name] = outcome.record
+        if task.job.name not in finished or outcome.failure:
+            position = f"[{number}/{len(left)}] {task.job.cell.title}"
+            setup.say(f"{position}: {_told(outcome)}, {outcome.seconds:.0f} s")
     shared.forget()
+    # Alone, in this process: what else runs would be measured too.
     records, unmeasured_for = measure_records(setup.jobs, records, shared)
     for name, error in unmeasured_for.items():
         setup.say(f"{name}: not measured, the next run tries again: {error_line(error)}")
@@ -53,56 +53,17 @@ def _refused(setup: Run, shared: Shared, records: Mapping[str, Record]) -> dict[
     return refused
 
 
-def _run_cell(
-    job: Job, setup: Run, shared: Shared, refusal: str | None, failures: dict[str, str], position: str
-) -> Record:
-    began = time.perf_counter()
-    error = refusal
-    trained: Trained | None = None
-    if refusal is None:
-        try:
-            _check_needs(job, failures)
-            trained = make_model(job, shared)
-            evaluator = shared.evaluator(job)
-            texts = evaluator.predict(trained.model)
-            metrics, predictions = evaluator.score(trained.model, texts)
-            record = finished_record(
-                job, setup.registry, shared.device, fingerprint(trained.model), trained.training, metrics, predictions,
-                time.perf_counter() - began,
-            )  # fmt: skip
-            write_predictions(predictions_path(setup.checkpoints.output, job.name), predictions)
-        except (KeyboardInterrupt, OutputError):
-            raise
-        except BaseException as raised:  # a plugin may raise anything, even SystemExit: it costs its own cell only
-            error = error_line(raised)
-    if error is not None:
-        if trained is None:  # who begins with its model can go on without its score
-            failures[job.name] = error
-        record = failed_record(job, setup.registry, shared.device, error, time.perf_counter() - began)
-    write_record(setup.checkpoints.output, record)
-    score = f"N-TED {record.metrics.ted:.3f}" if record.metrics else f"failed: {record.error}"
-    setup.say(f"{position}: {score}, {record.seconds_total:.0f} s")
-    return record
+def _outcomes(agenda: Agenda, setup: Run, shared: Shared) -> Iterator[tuple[Task, Outcome]]:
+    processes = min(setup.config.jobs, len(agenda))
+    if processes > 1:
+        yield from side_by_side(agenda, setup, processes)
+    while task := agenda.take():
+        outcome = carry_out(task, setup, shared)
+        agenda.settle(task, outcome)
+        yield task, outcome
 
 
-def _make_for_others(job: Job, setup: Run, shared: Shared, failures: dict[str, str], position: str) -> None:
-    """The checkpoint of a job that other cells of the run begin with or learn from."""
-    began = time.perf_counter()
-    try:
-        _check_needs(job, failures)
-        make_model(job, shared)
-    except (KeyboardInterrupt, OutputError):
-        raise
-    except BaseException as error:  # as in a cell
-        failures[job.name] = error_line(error)
-        setup.say(f"{position}: failed: {failures[job.name]}")
-    else:
-        if not job.scored:
-            setup.say(f"{position}: made for other cells, {time.perf_counter() - began:.0f} s")
-
-
-def _check_needs(job: Job, failures: Mapping[str, str]) -> None:
-    """Raise `RuntimeError` with what a job that this one needs has failed with."""
-    reason = failed_need(job, failures)
-    if reason is not None:
-        raise RuntimeError(reason)
+def _told(outcome: Outcome) -> str:
+    if outcome.record is None:
+        return f"failed: {outcome.failure}" if outcome.failure else "made for other cells"
+    return f"N-TED {outcome.record.metrics.ted:.3f}" if outcome.record.metrics else f"failed: {outcome.record.error}"

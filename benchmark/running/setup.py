@@ -40,12 +40,15 @@ class RunConfig:
     options: dict[str, str] = field(default_factory=dict)
     sweep: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Options with several values: a cell for each combination."""
+    jobs: int = 1
+    """How many cells are run side by side, each in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """The jobs of a run, what is needed first, and what they are made from, on and in."""
 
+    config: RunConfig
     jobs: list[Job]
     planner: Planner
     registry: Registry
@@ -77,7 +80,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     cells = _cells(config, registry, device.type)
     planner = Planner(zoo, registry.datasets[scale.reading].item, contents)
     jobs = planner.plan(vary(cells) if vary else cells)
-    return Run(jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, Console(stderr=True))
+    return Run(config, jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, Console(stderr=True))
 
 
 def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:

@@ -151,9 +151,10 @@ class Shared:
             self._once(("told", line), lambda: print(line, file=sys.stderr))
 
 
-def shared_by(setup: Run) -> Shared:
-    """What the jobs of a run share; nothing of it is made yet."""
-    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers=os.cpu_count() or 1)
+def shared_by(setup: Run, processes: int = 1) -> Shared:
+    """What the jobs of a run share that one of so many processes does; nothing of it is made yet."""
+    workers = max(1, (os.cpu_count() or 1) // processes)
+    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers)
 
 
 def _cut(count: int, limit: int | None) -> int:

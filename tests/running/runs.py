@@ -16,7 +16,7 @@ from benchmark.measure import measure
 from benchmark.models.parameters import prunable
 from benchmark.records.record import Record
 from benchmark.running import execution
-from benchmark.running.plan import Job
+from benchmark.running.outcome import Outcome, Task, carry_out
 from benchmark.running.setup import RunConfig
 from benchmark.types import Calibration
 
@@ -66,13 +66,13 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
-        run_cell = execution._run_cell
 
-        def watched(job: Job, *rest: Any) -> Record:
-            self.made.append(job.cell.strategy.name)
-            return run_cell(job, *rest)
+        def watched(task: Task, *rest: Any) -> Outcome:
+            if task.scored:
+                self.made.append(task.job.cell.strategy.name)
+            return carry_out(task, *rest)
 
-        monkeypatch.setattr(execution, "_run_cell", watched)
+        monkeypatch.setattr(execution, "carry_out", watched)
 
 
 def no_data(count: int) -> Calibration:
