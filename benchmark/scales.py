@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+OptimizerName = Literal["muon", "adam"]
 
 TASK_TEACHER = "teaching"
 """The name of the budget that task teachers are made with."""
@@ -41,6 +44,7 @@ class Budget:
     """How often the validation split is read while training."""
     save_steps: int = 0
     """After how many steps an unfinished training is kept; 0: never, it takes a minute."""
+    optimizer: OptimizerName = "muon"
 
     def documents(self, task: str) -> int:
         return self.reading_documents if task == "reading" else self.task_documents
@@ -49,6 +53,34 @@ class Budget:
         """All of it spent on one data set, where nothing is read upstream first."""
         total = self.reading_documents + self.task_documents
         return replace(self, reading_documents=total, task_documents=total)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a user changes of the sizes and budgets that come with a given teacher; None: nothing."""
+
+    max_tokens: int | None = None
+    documents: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+
+    def of(self, budget: Budget) -> Budget:
+        return replace(
+            budget,
+            task_documents=self.documents or budget.task_documents,
+            batch=self.batch or budget.batch,
+            learning_rate=self.learning_rate or budget.learning_rate,
+        )
+
+    def __str__(self) -> str:
+        """As a part of the name of a scale: what changes a result is in the name of its cell."""
+        values = {
+            "tokens": self.max_tokens,
+            "documents": self.documents,
+            "batch": self.batch,
+            "rate": self.learning_rate,
+        }
+        return "".join(f"-{name}{value:g}" for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,4 +71,4 @@ def _mean(column: Measured, row: Row) -> str:
 
 def _notes(ranking: Ranking) -> list[str]:
     apart = f"{_APART} {ranking.why_apart}" if ranking.apart else ""
-    return [sentence for sentence in (ranking.why_unranked, apart) if sentence]
+    return [sentence for sentence in (ranking.teacher, ranking.why_unranked, apart) if sentence]

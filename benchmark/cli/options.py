@@ -17,7 +17,15 @@ BUDGETS = ("quick", "full")
 DEVICES = ("auto", "cpu", "cuda")
 
 NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
-ProtocolOption = Annotated[str, typer.Option(help=f"The way of the model to the task: {', '.join(PROTOCOLS)}.")]
+PROTOCOL_HELP = f"The way of the model to the task: {', '.join(PROTOCOLS)}."
+ProtocolOption = Annotated[str, typer.Option(help=PROTOCOL_HELP)]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Your own checkpoint, the model to be compressed: a folder as transformers saves it, or the id of a model "
+        "in the hub's cache. Pages and tokens are as it has them, and --scale is not asked."
+    ),
+]
 BudgetOption = Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")]
 SeedsOption = Annotated[str, typer.Option(help="Whole numbers joined by commas.")]
 ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]

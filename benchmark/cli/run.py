@@ -11,21 +11,22 @@ import typer
 from benchmark.cli.options import (
     BUDGETS,
     DEVICES,
+    PROTOCOL_HELP,
     BudgetOption,
     DeviceOption,
     NamesOption,
     PluginOption,
-    ProtocolOption,
     ScaleOption,
     SeedsOption,
     SmokeOption,
+    TeacherOption,
     find_protocol,
     parse_seeds,
 )
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
 from benchmark.running.protocols import select
-from benchmark.scales import SCALES
+from benchmark.scales import SCALES, Changes
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
@@ -37,7 +38,8 @@ def run(
     strategies: NamesOption = "all",
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
-    protocol: ProtocolOption = "paper",
+    teacher: TeacherOption = None,
+    protocol: Annotated[str | None, typer.Option(help=f"{PROTOCOL_HELP} With --teacher it is task.")] = None,
     budget: BudgetOption = "quick",
     seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
@@ -50,11 +52,19 @@ def run(
         list[str] | None, typer.Option("--sweep", help="An option with several values, as key=value,value.")
     ] = None,
     limit: SmokeOption = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="With --teacher: write at most so many tokens.")] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="With --teacher: train on so many documents, each sight of one counted.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="With --teacher: documents a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="With --teacher: the highest of Adam.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
     check_known("scale", scale, SCALES)
-    chosen_protocol = find_protocol(protocol)
+    chosen_protocol = find_protocol(protocol or ("task" if teacher else "paper"))
+    changes = Changes(max_tokens, documents, batch, learning_rate)
+    check_teacher(teacher, chosen_protocol, scale, changes)
     check_known("budget", budget, BUDGETS)
     check_known("executor", executor, EXECUTORS)
     check_known("device", device, DEVICES)
@@ -85,6 +95,8 @@ def run(
         options=options,
         sweep=swept,
         jobs=jobs,
+        teacher=teacher,
+        changes=changes,
     )
     if dry_run:
         for line in outline(set_up(config)):
@@ -95,6 +107,18 @@ def run(
     _print_leaderboard(records, output)
     typer.echo(f"see {output / 'leaderboard.md'}")
     return _tell_failures(records)
+
+
+def check_teacher(teacher: str | None, protocol: str, scale: str, changes: Changes) -> None:
+    """Raise `UserError` for what goes only with a given teacher, and for what does not go with one."""
+    if changes.learning_rate is not None and not 0 < changes.learning_rate < float("inf"):
+        raise UserError(f"--learning-rate {changes.learning_rate:g} is not above 0")
+    if teacher is None and changes != Changes():
+        raise UserError("--max-tokens, --documents, --batch and --learning-rate go with --teacher alone")
+    if teacher is not None and protocol != "task":
+        raise UserError("--teacher goes with --protocol task: what its upstream models would be nobody knows")
+    if teacher is not None and scale != "tiny":
+        raise UserError(f"--scale {scale}: the scale is that of the given teacher")
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:

@@ -15,19 +15,23 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import DonutProcessor, VisionEncoderDecoderConfig
+from transformers import AutoConfig, DonutProcessor, VisionEncoderDecoderConfig
 
 from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
+from benchmark.models.hub import find_checkpoint
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
 from benchmark.models.shapes import check_shapes
 from benchmark.progress import silent
 from benchmark.records.files import write_atomically
 
 WEIGHTS = "model.safetensors"
+SHARDS = f"{WEIGHTS}.index.json"
 PACKED = "packed.safetensors"
 POINTER = "processor.json"
 _TOKENIZER = "tokenizer.json"
+_PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt")
+_KINDS = ("vision-encoder-decoder", "donut-swin", "mbart")
 _HEAD = "decoder.lm_head.weight"
 _DERIVED = re.compile(r"(^|\.)(relative_position_index|attn_mask|position_ids)$")
 """Buffers that follow from the config; whether they are stored depends on the version that saved the model."""
@@ -42,8 +46,24 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Load a Donut folder in float32. `UserError` if something in it is missing or broken."""
-    return Checkpoint(load_model(path), load_processor(path))
+    """Load a Donut folder, or hub id, in float32. `UserError` if something in it is missing or broken."""
+    folder = find_checkpoint(path)
+    return Checkpoint(load_model(folder), load_processor(folder))
+
+
+def load_config(folder: Path) -> VisionEncoderDecoderConfig:
+    """The config of a Donut. Raises `UserError` if it cannot be read or is another model's."""
+    try:
+        with silent():
+            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers raises a dozen kinds for a broken file
+        raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
+    parts = [config, *(getattr(config, part, None) for part in ("encoder", "decoder"))]
+    kinds = [getattr(part, "model_type", None) for part in parts]
+    if kinds != [*_KINDS]:
+        found = " of ".join(filter(None, [str(kinds[0]), " and ".join(map(str, filter(None, kinds[1:])))]))
+        raise UserError(f"{folder} is no Donut, which is a {_KINDS[0]} of {_KINDS[1]} and {_KINDS[2]}: it is a {found}")
+    return cast(VisionEncoderDecoderConfig, config)
 
 
 def load_model(path: str | Path) -> Donut:
@@ -51,10 +71,10 @@ def load_model(path: str | Path) -> Donut:
     folder = Path(path)
     read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
     if read is None:
-        raise UserError(f"{folder} is no checkpoint: it has no {WEIGHTS}")
+        raise UserError(_without_weights(folder))
+    config = load_config(folder)
     try:
         with silent():
-            config = VisionEncoderDecoderConfig.from_pretrained(str(folder), local_files_only=True)
             model, misfits = read(folder, config)
             if getattr(config, "shapes", None):
                 check_shapes(model)
@@ -66,6 +86,16 @@ def load_model(path: str | Path) -> Donut:
     _refuse(folder, "has {} of another shape than its config says", misfits.mismatched)
     model.train(False)
     return model
+
+
+def _without_weights(folder: Path) -> str:
+    if not any(path for pattern in _PICKLES for path in folder.glob(pattern)):
+        return f"{folder} is no checkpoint: it has no {WEIGHTS}"
+    convert = (
+        "from transformers import VisionEncoderDecoderModel as Model; "
+        f"Model.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+    )
+    return f'{folder} has its weights as a pickle, which is not opened here; this converts them: python -c "{convert}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +141,7 @@ def _read_packed(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donu
     return model, _Misfits(missing, report.unexpected_keys, mismatched)
 
 
-_READERS = {WEIGHTS: _read_dense, PACKED: _read_packed}
+_READERS = {WEIGHTS: _read_dense, SHARDS: _read_dense, PACKED: _read_packed}
 
 
 def load_processor(path: str | Path) -> DonutProcessor:

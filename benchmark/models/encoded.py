@@ -124,10 +124,16 @@ def _part(edges: tuple[int, int]) -> list[Document]:
 
 
 def _points(documents: Sequence[Document], labels: torch.Tensor, processor: DonutProcessor) -> torch.Tensor:
-    """Glyphs and the tokens of printed characters come in the same order: match them one to one."""
-    vocabulary = processor.tokenizer.get_vocab()
-    printed = {i: token for token, i in vocabulary.items() if len(token) == 1 and token != " "}
+    """Glyphs and the tokens of printed characters come in the same order: match them one to one.
+
+    Tokens of several characters have no one place; a vocabulary that has them gets none.
+    """
+    added = processor.tokenizer.get_added_vocab()
+    written = {i: token for token, i in processor.tokenizer.get_vocab().items() if token not in added}
     points = np.full((*labels.shape, 2), -1, np.float32)
+    if any(len(token) > 1 for token in written.values()):
+        return torch.from_numpy(points)
+    printed = {i: token for i, token in written.items() if token != " "}
     for row, document in enumerate(documents):
         glyphs = iter(document.glyphs)
         for column, token in enumerate(labels[row].tolist()):

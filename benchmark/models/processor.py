@@ -52,12 +52,16 @@ def prompt_of(dataset: Dataset) -> str:
     return f"<s_{dataset.name}>"
 
 
+def needed_tokens(dataset: Dataset) -> list[str]:
+    """The prompt and the tags of a data set."""
+    tags = [tag for key in dataset.keys for tag in (f"<s_{key}>", f"</s_{key}>")]
+    return [prompt_of(dataset), "<sep/>", *(tags if dataset.task == "extraction" else ())]
+
+
 def add_tokens(processor: DonutProcessor, dataset: Dataset) -> int:
     """Make sure that the prompt and the tags of the data set are tokens; how many were new."""
-    tags = [tag for key in dataset.keys for tag in (f"<s_{key}>", f"</s_{key}>")]
-    wanted = [prompt_of(dataset), "<sep/>", *(tags if dataset.task == "extraction" else ())]
     known = processor.tokenizer.get_vocab()
-    new = [token for token in wanted if token not in known]
+    new = [token for token in needed_tokens(dataset) if token not in known]
     return int(processor.tokenizer.add_tokens(new, special_tokens=True)) if new else 0
 
 

@@ -108,6 +108,7 @@ class Record(_Frozen):
     `options` are those that differ from the strategy's own. `start` describes what training began from;
     `start_documents` are those that the reference models in it had been trained on (None: an old record does not
     say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
+    `teacher_documents` are those that the task's teacher was fine-tuned on first, None if it knew the task.
     `calibration_hash` is that of the training documents that the start has looked at, None if at none.
     `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on
     a task, None upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves
@@ -146,6 +147,7 @@ class Record(_Frozen):
     rate: float | None = None
     learning_rate: float | None = None
     start_documents: int | None = 0
+    teacher_documents: int | None = None
     steps: int
     documents: int
     test_documents: int

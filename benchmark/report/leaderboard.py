@@ -90,6 +90,7 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         f"## {escaped(setting.title)}",
         "",
         (f"{setting.dataset} stands for {stands_for}. " if stands_for else "") + about_test(rows),
+        *_said(ranking.teacher),
         *_said(seeds_sentence(rows)),
         *_noise(rows),
         *_said(ranking.why_unranked),

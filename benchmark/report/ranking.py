@@ -66,6 +66,18 @@ class Ranking:
         untrained = " (nothing is trained)" if (0,) in found else ""
         return f"Not ranked, for the rows above trained on {above} documents: {groups}{untrained}."
 
+    @property
+    def teacher(self) -> str:
+        """One sentence on a teacher that had to learn the task first; empty if none had to."""
+        documents = {
+            record.teacher_documents
+            for row in self.rows
+            for record in row.scored
+            if record.teacher_documents is not None
+        }
+        number = _counted(tuple(sorted(documents)))
+        return f"The teacher did not know the task: it was fine-tuned on {number} documents first." if number else ""
+
     def remark(self, row: Row) -> str:
         """What a row's name is followed by; empty for most."""
         if row.reference:

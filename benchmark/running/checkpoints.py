@@ -35,14 +35,21 @@ class Checkpoints:
         return bool(training_facts(self.of(job)).get("key") == job.key)
 
     def documents(self, job: Job) -> int:
-        """The documents that a kept model has been trained on, those of what it began with included.
+        """The documents that a kept model has been trained on, without those of what it began with.
 
         Raises `UserError` if it is gone.
         """
+        return int(self._facts(job)["documents"])
+
+    def start_documents(self, job: Job) -> int:
+        """Those of what it began with. Raises `UserError` if it is gone."""
+        return int(self._facts(job)["start_documents"])
+
+    def _facts(self, job: Job) -> dict[str, Any]:
         facts = training_facts(self.of(job))
         if not facts:
             raise UserError(f"{self.of(job)} is not there any more")
-        return int(facts["start_documents"]) + int(facts["documents"])
+        return facts
 
 
 def training_facts(folder: Path) -> dict[str, Any]:

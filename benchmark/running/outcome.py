@@ -68,7 +68,8 @@ def _scored(job: Job, trained: Trained, setup: Run, shared: Shared, began: float
     texts = evaluator.predict(trained.model)
     metrics, predictions = evaluator.score(trained.model, texts)
     record = finished_record(
-        job, setup.registry, shared.device, fingerprint(trained.model), trained.training, metrics, predictions,
+        job, setup.registry, shared.device, fingerprint(trained.model), trained.training,
+        setup.checkpoints.documents(job.teacher) if job.teacher else None, metrics, predictions,
         time.perf_counter() - began,
     )  # fmt: skip
     write_predictions(predictions_path(setup.checkpoints.output, job.name), predictions)

@@ -71,7 +71,7 @@ class Planner:
         if cell.name not in self._jobs:
             route = self._route(cell)
             begins = self._job(route.begin.cell, scored) if isinstance(route.begin, FromCell) else None
-            has_teacher = self.zoo.task_teacher(route.teacher.name) is not None
+            has_teacher = self.zoo.task_teacher(route.teacher) is not None
             teacher = None if has_teacher else self._job(task_teacher_cell(cell), scored)
             key = self._key(cell, (job for job in (begins, teacher) if job is not None))
             # After those that it needs.

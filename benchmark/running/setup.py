@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,14 +12,16 @@ from rich.console import Console
 
 from benchmark.devices import find_device
 from benchmark.errors import UserError
+from benchmark.parts.starts import Reference
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.running.cells import Cell, with_options
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job, Planner
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.protocols.paper import upstream_cell
-from benchmark.scales import SCALES, Scale
+from benchmark.scales import SCALES, Changes, Scale
 from benchmark.types import ProtocolName
+from benchmark.zoo.given import open_teacher
 from benchmark.zoo.store import Zoo, open_zoo
 
 
@@ -42,6 +44,10 @@ class RunConfig:
     """Options with several values: a cell for each combination."""
     jobs: int = 1
     """How many cells are run side by side, each in a process of its own."""
+    teacher: str | None = None
+    """A folder or a hub id in the place of the scale's zoo; the scale is then that of this checkpoint."""
+    changes: Changes = field(default_factory=Changes)
+    """What is other than the given teacher brings it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,9 @@ class Run:
     zoo: Zoo
     checkpoints: Checkpoints
     device: torch.device
-    console: Console
+    left_out: dict[str, str]
+    """Strategies that have no cells, and why."""
+    console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -69,27 +77,42 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     the protocol has no place for.
     """
     registry = load_plugins(config.plugins)
-    scale = SCALES[config.scale]
     device = find_device(config.device)
-    zoo = open_zoo(scale)
+    zoo = open_teacher(config.teacher, config.changes) if config.teacher else open_zoo(SCALES[config.scale])
+    scale = zoo.scale
     # Read now: what is edited while a run goes on belongs to the next one.
     contents = {
         **{("strategy", name): registry.strategies[name].content for name in config.strategies},
         **{("dataset", name): registry.datasets[name].content for name in (*config.datasets, scale.reading)},
     }
-    cells = _cells(config, registry, device.type)
+    left_out = _left_out(config, registry, zoo)
+    cells = _cells(config, registry, scale, [name for name in config.strategies if name not in left_out], device.type)
     planner = Planner(zoo, registry.datasets[scale.reading].item, contents)
     jobs = planner.plan(vary(cells) if vary else cells)
-    return Run(config, jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, Console(stderr=True))
+    return Run(config, jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, left_out)
 
 
-def _cells(config: RunConfig, registry: Registry, device: str) -> list[Cell]:
-    protocol, scale = BY_NAME[config.protocol], SCALES[config.scale]
+def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]:
+    """Strategies that begin with a reference model that there is not, as a given teacher brings no other."""
+    starts = {name: registry.strategies[name].item.start for name in config.strategies}
+    wanted = {name: start.name for name, start in starts.items() if isinstance(start, Reference)}
+    left_out = {
+        name: f"{name} is left out: it begins with the reference model {model!r}, which a given teacher does not bring"
+        for name, model in wanted.items()
+        if not zoo.brings(model)
+    }
+    if len(left_out) == len(config.strategies):
+        raise UserError(next(iter(left_out.values())))
+    return left_out
+
+
+def _cells(config: RunConfig, registry: Registry, scale: Scale, names: Sequence[str], device: str) -> list[Cell]:
+    protocol = BY_NAME[config.protocol]
     reading = registry.datasets[scale.reading].item
     datasets = [registry.datasets[name].item for name in config.datasets]
     for refusal in filter(None, (protocol.refusal(dataset, scale.reading) for dataset in datasets)):
         raise UserError(refusal)
-    strategies = [registry.strategies[name].item.under(protocol.name) for name in config.strategies]
+    strategies = [registry.strategies[name].item.under(protocol.name) for name in names]
     swept = [
         {**config.options, **dict(zip(config.sweep, some, strict=True))} for some in product(*config.sweep.values())
     ]

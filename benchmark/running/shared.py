@@ -59,9 +59,10 @@ class Shared:
     def references(self, job: Job) -> DatasetReferences:
         """The reference models as a job sees them; they remember for it what it loads."""
         if job.teacher is not None:
-            folder, documents = self.checkpoints.of(job.teacher), self.checkpoints.documents(job.teacher)
+            kept = self.checkpoints
+            folder, documents = kept.of(job.teacher), kept.start_documents(job.teacher) + kept.documents(job.teacher)
         else:
-            shipped = self.zoo.task_teacher(job.route.teacher.name)
+            shipped = self.zoo.task_teacher(job.route.teacher)
             assert shipped is not None
             folder, documents = shipped, self.zoo.documents(shipped)
         size = len(self.processor(job.cell.dataset).tokenizer)

@@ -27,7 +27,7 @@ from benchmark.running.shared import Shared
 from benchmark.running.trained import Trained, Training, keep, reopen
 from benchmark.scoring.predict import mean_ted
 from benchmark.training.compress import TrainingData, train_strategy
-from benchmark.training.muon import OPTIMIZER
+from benchmark.training.optimizers import OPTIMIZERS
 from benchmark.zoo.references import DatasetReferences
 
 _OF_RECIPE = ("start_hash", "start_documents", "steps", "documents", "learning_rate", "optimizer")
@@ -103,7 +103,7 @@ def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trai
         documents=start.documents + data.steps * data.batch,
         seconds=start.seconds + time.perf_counter() - began,
         learning_rate=learning_rate,
-        optimizer=OPTIMIZER,
+        optimizer=OPTIMIZERS[data.budget.optimizer].title,
         curve=curve,
         upstream_curve=start.curve,
     )

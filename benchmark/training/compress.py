@@ -133,7 +133,9 @@ def train_strategy(
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    schedule = Schedule(data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps)
+    schedule = Schedule(
+        data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
+    )
     train(model, Documents(data.pages), schedule, _Taught(objective, data), title, folder, callbacks)
     if attached is not None:
         attached.check()

@@ -24,9 +24,6 @@ WEIGHT_DECAY = 0.1
 then be compared over layers, as global pruning does. With 0.01 the feed-forward weights of the tiny teacher grew to
 three times those of its attentions, of which pruning left nothing."""
 
-OPTIMIZER = f"Muon (weight decay {WEIGHT_DECAY:g}) and Adam"
-"""As a record says it."""
-
 
 class BatchedMuon(torch.optim.Muon):
     """`torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, all matrices of a shape in one product.

@@ -1,4 +1,4 @@
-"""The training loop: Muon and Adam, Donut's cosine schedule with warm-up and clipping, by `transformers.Trainer`.
+"""The training loop: Donut's cosine schedule with warm-up and clipping, by `transformers.Trainer`.
 
 One loop makes the zoo and trains every strategy; they differ in the loss that they hand in.
 """
@@ -28,7 +28,8 @@ from benchmark.devices import precision
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar, silent
-from benchmark.training.muon import MuonWithAdam
+from benchmark.scales import OptimizerName
+from benchmark.training.optimizers import OPTIMIZERS
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[Donut, Batch, float], torch.Tensor]
@@ -37,15 +38,18 @@ Loss = Callable[[Donut, Batch, float], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast. Warm-up and `seed` as in `TrainingArguments`; `save_steps` 0 saves nothing."""
+    """How long and how fast. `seed` as in `TrainingArguments`; `save_steps` 0 saves nothing; `warmup` None is what the
+    optimizer's own recipe has.
+    """
 
     steps: int
     batch: int
     learning_rate: float
     seed: int = 0
-    warmup: float = 0.05
+    warmup: float | None = None
     save_steps: int = 0
     clip: float = 1.0
+    optimizer: OptimizerName = "muon"
 
 
 class Documents(TorchDataset[dict[str, Any]]):
@@ -120,7 +124,7 @@ def train(
         train_dataset=documents,
         data_collator=documents.collate,
         callbacks=[*callbacks, bar],
-        optimizers=(MuonWithAdam(model, schedule.learning_rate), None),
+        optimizers=(OPTIMIZERS[schedule.optimizer].make(model, schedule.learning_rate), None),
     )
     loop.remove_callback(PrinterCallback)
     try:
@@ -137,13 +141,14 @@ def eager_attention(model: Donut) -> None:
 
 
 def _arguments(schedule: Schedule, folder: Path, device: str) -> TrainingArguments:
+    warmup = OPTIMIZERS[schedule.optimizer].warmup if schedule.warmup is None else schedule.warmup
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=schedule.steps,
         per_device_train_batch_size=schedule.batch,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(schedule.warmup * schedule.steps),
+        warmup_steps=int(warmup * schedule.steps),
         max_grad_norm=schedule.clip,
         seed=schedule.seed,
         bf16=precision(device) == torch.bfloat16,

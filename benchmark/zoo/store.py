@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 from benchmark.devices import environment
 from benchmark.errors import UserError
 from benchmark.scales import Scale
-from benchmark.types import Json
+from benchmark.types import Dataset, Json
 
 if TYPE_CHECKING:
     from transformers import DonutProcessor
@@ -46,11 +46,7 @@ class Zoo:
         """
         folders = [*self.folder.glob("*/"), self.folder / dataset / "teacher", self.folder / UPSTREAM / strategy]
         files = [path for folder in folders for pattern in _MODEL for path in folder.glob(pattern)]
-        digest = hashlib.sha256()
-        for path in sorted([*files, *self.folder.glob("*.json")]):
-            digest.update(path.relative_to(self.folder).as_posix().encode())
-            digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+        return content_hash(self.folder, [*files, *self.folder.glob("*.json")])
 
     def processor(self) -> DonutProcessor:
         from benchmark.models.checkpoint import load_processor
@@ -62,9 +58,14 @@ class Zoo:
 
         return load_model(self.folder / name)
 
-    def task_teacher(self, dataset: str) -> Path | None:
+    def brings(self, name: str) -> bool:
+        """Whether there is a reference model of that name."""
+        return (self.folder / name / RECIPE).is_file()
+
+    def task_teacher(self, dataset: Dataset) -> Path | None:
         """Where the teacher of a data set lies, None if the zoo has none."""
-        place = self.folder / "teacher" if dataset == self.scale.reading else self.folder / dataset / "teacher"
+        of_task = dataset.name != self.scale.reading
+        place = self.folder / dataset.name / "teacher" if of_task else self.folder / "teacher"
         return place if place.is_dir() else None
 
     def documents(self, folder: Path) -> int:
@@ -83,6 +84,15 @@ class Zoo:
 
     def load_upstream(self, strategy: str) -> Donut:
         return self.load(f"{UPSTREAM}/{strategy}")
+
+
+def content_hash(folder: Path, files: Iterable[Path]) -> str:
+    """Of the names in `folder` and the contents of these files."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from typing import overload
 
 import numpy as np
 
-from benchmark import SPLITS, Dataset, Document, Glyph, Json, Scale, Split
+from benchmark import SPLITS, Dataset, Document, Glyph, Json, Scale, Split, UserError
 from donutbench_datasets.render import Sheet
 from donutbench_datasets.words import Writer
+
+_HEIGHT, _WIDTH = 96, 160
+"""What the layouts need, in pixels."""
 
 Compose = Callable[[Sheet, Writer], tuple[Json, list[Glyph]]]
 """Writes one document on the sheet: its ground truth, and the glyphs of that in their order."""
@@ -66,6 +69,9 @@ def embedded(
     """An embedded data set. Without a count, validation and test have the scale's sizes and training 10,000."""
 
     def open_split(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
+        if scale.height < _HEIGHT or scale.width < _WIDTH:
+            pages = f"{scale.height}x{scale.width}"
+            raise UserError(f"{name} is written on pages of {_HEIGHT}x{_WIDTH} pixels or more, not of {pages}")
         usual = {"train": 10_000, "validation": scale.validation_documents, "test": scale.test_documents}
         return EncodedDocuments(name, compose, scale, split, seed, usual[split] if count is None else count)
 

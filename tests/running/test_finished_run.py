@@ -21,6 +21,7 @@ from benchmark.records.files import predictions_path, read_predictions, read_rec
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
+from benchmark.types import Dataset
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import open_zoo
 from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone, no_data
@@ -52,11 +53,11 @@ class TestFinished:
             assert record.metrics.ted == pytest.approx(sum(line.ted for line in lines) / 24)
             assert {line.id.split("-")[0] for line in lines} == {"test"}
 
-    def test_the_teacher_is_the_zoos_and_like_itself(self, finished: Records) -> None:
+    def test_the_teacher_is_the_zoos_and_like_itself(self, finished: Records, datasets: dict[str, Dataset]) -> None:
         zoo = open_zoo(TINY)
         for dataset in DATASETS:
             record = finished["teacher", dataset]
-            place = zoo.task_teacher(dataset)
+            place = zoo.task_teacher(datasets[dataset])
             assert place is not None
             assert record.start_hash == fingerprint(load_model(place))
             assert (record.steps, record.documents, record.curve, record.reference) == (0, 0, [], True)

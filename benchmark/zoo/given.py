@@ -1,0 +1,118 @@
+"""A checkpoint that the user brings as the teacher (``run --teacher``), in the place of a zoo."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.models.hub import find_checkpoint
+from benchmark.scales import TINY, Architecture, Budget, Changes, Scale
+from benchmark.types import Dataset, Json
+from benchmark.zoo.store import Zoo, content_hash
+
+if TYPE_CHECKING:
+    from transformers import DonutProcessor
+
+    from benchmark.models.donut import Donut
+
+_LEARNING_RATE = 3e-5
+"""Of Donut's fine-tuning (clovaai/donut, config/train_cord.yaml)."""
+_QUICK = Budget(0, 2400, batch=8, learning_rate=_LEARNING_RATE, evaluations=2, save_steps=100, optimizer="adam")
+_FULL = replace(_QUICK, task_documents=24_000, evaluations=10, save_steps=250)
+"""As many as Donut's 30 epochs of the 800 receipts of CORD."""
+
+
+class GivenTeacher(Zoo):
+    """One model: the teacher of every task that it knows, and what the teachers of others are fine-tuned from."""
+
+    def fingerprint(self, strategy: str, dataset: str) -> str:
+        return self._content
+
+    @cached_property
+    def _content(self) -> str:
+        return content_hash(self.folder, sorted(p for p in self.folder.iterdir() if p.is_file()))
+
+    def processor(self) -> DonutProcessor:
+        from benchmark.models.checkpoint import load_processor
+
+        return load_processor(self.folder)
+
+    def brings(self, name: str) -> bool:
+        return name == "teacher"
+
+    def load(self, name: str) -> Donut:
+        if not self.brings(name):
+            raise UserError(f"the given teacher brings no reference model {name!r}")
+        from benchmark.models.checkpoint import load_model
+
+        return load_model(self.folder)
+
+    def task_teacher(self, dataset: Dataset) -> Path | None:
+        """It is its own teacher if it knows the prompt of a data set and all of its tags."""
+        from benchmark.models.processor import needed_tokens
+
+        known = self._vocabulary
+        knows = dataset.name == self.scale.reading or all(token in known for token in needed_tokens(dataset))
+        return self.folder if knows else None
+
+    @cached_property
+    def _vocabulary(self) -> frozenset[str]:
+        return frozenset(self.processor().tokenizer.get_vocab())
+
+    def documents(self, folder: Path) -> int:
+        """What it has read before is not known, and is the same for every row."""
+        return 0
+
+    def upstream_recipe(self, strategy: str, parts: Json) -> dict[str, Any] | None:
+        return None
+
+
+def open_teacher(name: str, changes: Changes) -> GivenTeacher:
+    """The given teacher, and with it the scale. `UserError` if it is no Donut, or has too few positions."""
+    folder = find_checkpoint(name)
+    return GivenTeacher(folder, scale_of(folder, name, changes))
+
+
+def scale_of(folder: Path, name: str, changes: Changes) -> Scale:
+    """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning."""
+    from benchmark.models.checkpoint import load_config, load_processor
+
+    encoder, decoder = (getattr(load_config(folder), part) for part in ("encoder", "decoder"))
+    size = load_processor(folder).image_processor.size
+    tokens = changes.max_tokens or decoder.max_position_embeddings
+    if tokens > decoder.max_position_embeddings:
+        raise UserError(f"--max-tokens {tokens}: {name} has {decoder.max_position_embeddings} positions")
+    architecture = Architecture(
+        encoder.embed_dim,
+        tuple(encoder.depths),
+        tuple(encoder.num_heads),
+        decoder.decoder_layers,
+        decoder.d_model,
+        decoder.decoder_ffn_dim,
+        decoder.decoder_attention_heads,
+    )
+    return replace(
+        TINY,
+        name=_slug(name) + str(changes),
+        summary=f"that of {name}",
+        height=int(size["height"]),
+        width=int(size["width"]),
+        patch=encoder.patch_size,
+        window=encoder.window_size,
+        max_tokens=tokens,
+        initial_std=decoder.init_std,
+        bridge=getattr(encoder, "bridge", None) is not None,
+        teacher=architecture,
+        quick=changes.of(_QUICK),
+        full=changes.of(_FULL),
+        task_teacher=changes.of(_FULL),
+    )
+
+
+def _slug(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", Path(name).resolve().name.lower() if Path(name).exists() else name.lower())
+    return f"own-{words.strip('-') or 'teacher'}"
