@@ -15,6 +15,9 @@ def run(config: RunConfig) -> list[Record]:
     """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on."""
     setup = set_up(config)
     migrate_records(config.output)
+    for dataset in {job.cell.dataset.name: job.cell.dataset for job in setup.jobs}.values():
+        for note in dataset.notes:
+            setup.say(f"{dataset.name}: {note}")
     records = finished(setup)
     cells = [job for job in setup.jobs if job.scored]
     if all(job.name in records and not records[job.name].unmeasured for job in cells):
