@@ -72,10 +72,8 @@ class TestDivided:
         assert [split_of(name, (50, 25, 25)) for name in NAMES[:3]] == ["test", "validation", "train"]
 
     def test_new_documents_move_no_others(self, tmp_path: Path) -> None:
-        few, many = (
-            ids(flat(tmp_path / "few", NAMES[::2]), (60, 20, 20)),
-            ids(flat(tmp_path / "x", NAMES), (60, 20, 20)),
-        )
+        few = ids(flat(tmp_path / "few", NAMES[::2]), (60, 20, 20))
+        many = ids(flat(tmp_path / "many", NAMES), (60, 20, 20))
         for split in SPLITS:
             assert set(few[split]) <= set(many[split])
 
