@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+from benchmark.folders.folder import Folder
 from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
 from benchmark.types import (
@@ -52,6 +53,7 @@ __all__ = [
     "Document",
     "FeatureDistillation",
     "FixedMask",
+    "Folder",
     "Glyph",
     "Json",
     "LogitDistillation",

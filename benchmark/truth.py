@@ -123,6 +123,14 @@ class Losses:
         return ", ".join(text for text, count in ((cut, self.truncated), (strange, self.unknown)) if count)
 
 
+def several_sentence(several: int | None, documents: int) -> str | None:
+    """How documents are scored that have several ground truths; None where there are none, or nobody knows."""
+    if not several:
+        return None
+    have = "has" if several == 1 else "have"
+    return f"{several} of {documents} documents {have} several ground truths: the best counts"
+
+
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 

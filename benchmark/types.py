@@ -59,7 +59,8 @@ class Document:
 
     `glyphs` lists the printed characters of the ground truth in the order in which they occur in it, where the
     renderer knows them (embedded data); real documents have none. `source` says where the ground truth stands, such as
-    ``metadata.jsonl, line 3``: messages about it name that in place of the id.
+    ``metadata.jsonl, line 3``: messages about it name that in place of the id. `alternatives` are further ground truths
+    that are as right: a model learns the first one and is scored by the best.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Document:
     ground_truth: Json
     glyphs: tuple[Glyph, ...] = ()
     source: str = ""
+    alternatives: tuple[Json, ...] = ()
 
 
 class OpenSplit(Protocol):
@@ -82,7 +84,8 @@ class Dataset:
     `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that
     its ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are
     printed beside, if any; embedded data never carries a real data set's name. `version` changes whenever the
-    documents do. Raises `UserError` for keys that tags cannot carry.
+    documents do; if it is `hashed` from all of them, how and from where they are opened changes no result. `notes` say
+    what to know of the documents beside every score. Raises `UserError` for keys that tags cannot carry.
     """
 
     name: str
@@ -93,6 +96,8 @@ class Dataset:
     embedded: bool = False
     stands_for: str | None = None
     version: str = "1"
+    hashed: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("data set", self.name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.folders import write_folder
+from benchmark.folders.write import write_folder
 from benchmark.scales import TINY, Scale
 from benchmark.types import Dataset, Document, Split
 

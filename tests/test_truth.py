@@ -16,7 +16,7 @@ import pytest
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
-from benchmark.folders import write_folder
+from benchmark.folders.write import write_folder
 from benchmark.metrics import ted_accuracy
 from benchmark.models.processor import to_json, to_text
 from benchmark.scales import TINY, Scale

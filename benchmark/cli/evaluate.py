@@ -10,19 +10,30 @@ import typer
 from benchmark.cli.options import (
     DEVICES,
     CheckpointArgument,
+    DataOption,
     DeviceOption,
+    KeyOrderOption,
     LimitOption,
     PluginOption,
     ScaleOption,
-    find_dataset,
+    SplitOption,
+    dataset_of,
     find_scale,
+    parse_data,
+    registry_of,
 )
+from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known
 
 
 def evaluate(
     checkpoint: CheckpointArgument,
-    dataset: Annotated[str, typer.Option(help="The data set whose test split is read.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The data set whose test split is read; that of --data needs no name.")
+    ] = None,
+    data: DataOption = None,
+    key_order: KeyOrderOption = None,
+    split: SplitOption = None,
     scale: ScaleOption = "tiny",
     device: DeviceOption = "auto",
     limit: LimitOption = None,
@@ -31,7 +42,11 @@ def evaluate(
     """Score any DONUT checkpoint on the test split of a data set, as JSON."""
     sizes = find_scale(scale)
     check_known("device", device, DEVICES)
-    documents = find_dataset(dataset, plugin)
+    folders = parse_data(data, key_order, split)
+    name = dataset or (folders[0].name if len(folders) == 1 else None)
+    if name is None:
+        raise UserError("say with --dataset which data set is read, or bring one with --data NAME=DIR")
+    documents = dataset_of(registry_of(plugin or (), folders, needed=("test",)), name)
 
     from benchmark.scoring.evaluator import evaluate_checkpoint
 

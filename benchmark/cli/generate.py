@@ -22,7 +22,7 @@ def generate(
     sizes = find_scale(scale)
     chosen = find_dataset(dataset, plugin)
 
-    from benchmark.folders import write_folder
+    from benchmark.folders.write import write_folder
 
     write_folder(chosen, sizes, target, documents, seed)
     typer.echo(f"see {target}")

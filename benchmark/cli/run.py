@@ -13,18 +13,23 @@ from benchmark.cli.options import (
     DEVICES,
     PROTOCOL_HELP,
     BudgetOption,
+    DataOption,
     DeviceOption,
+    KeyOrderOption,
     NamesOption,
     PluginOption,
     ScaleOption,
     SeedsOption,
     SmokeOption,
+    SplitOption,
     TeacherOption,
     find_protocol,
+    parse_data,
     parse_seeds,
+    registry_of,
 )
 from benchmark.errors import UserError
-from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.plugin.manager import check_known
 from benchmark.running.protocols import select
 from benchmark.scales import SCALES, Changes
 
@@ -43,6 +48,9 @@ def run(
     budget: BudgetOption = "quick",
     seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
+    data: DataOption = None,
+    key_order: KeyOrderOption = None,
+    split: SplitOption = None,
     plugin: PluginOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cells side by side, each in a process of 2 to 3 GB.")] = 1,
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
@@ -69,7 +77,10 @@ def run(
     check_known("executor", executor, EXECUTORS)
     check_known("device", device, DEVICES)
     plugins = tuple(plugin or ())
-    registry = load_plugins(plugins)
+    folders = parse_data(data, key_order, split)
+    registry = registry_of(plugins, folders)
+    if folders and datasets == "all":  # whoever brings documents means those
+        datasets = ",".join(folder.name for folder in folders)
     # All of this is told before the seconds that torch takes to load.
     chosen_strategies, chosen_datasets = select(registry, chosen_protocol, SCALES[scale].reading, strategies, datasets)
     chosen_seeds = parse_seeds(seeds)
@@ -94,6 +105,7 @@ def run(
         limit=limit,
         options=options,
         sweep=swept,
+        data=folders,
         jobs=jobs,
         teacher=teacher,
         changes=changes,

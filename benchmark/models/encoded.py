@@ -1,11 +1,12 @@
-"""Documents as tensors: rendered once, kept as bytes, the same for every row of the tables."""
+"""Documents as tensors: rendered once and kept as bytes where they fit, the same for every row of the tables."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +14,14 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
+from benchmark.models.pages import LazyPages, Pages, stacked
 from benchmark.models.processor import encode, fit_page, to_text
 from benchmark.page import to_page
 from benchmark.truth import Losses, check_keys, plain
-from benchmark.types import Document, Json
+from benchmark.types import Document, Json, Page
+
+LARGEST_IN_MEMORY = 2**31
+"""Bytes of the pages of one split that are kept; more are read when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,15 @@ class EncodedDocuments:
 
     `pages` is uint8 (documents, height, width) or (..., 3); `labels` (documents, tokens), -100 beyond the end;
     `points` (documents, tokens, 2) the x and y of the character that each token prints, in pixels, -1 where unknown.
+    `alternatives` are further ground truths of each document, if any document has some.
     """
 
     ids: tuple[str, ...]
-    pages: torch.Tensor
+    pages: Pages
     labels: torch.Tensor
     points: torch.Tensor
     ground_truths: tuple[Json, ...]
+    alternatives: tuple[tuple[Json, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,34 +50,57 @@ class EncodedDocuments:
             self.labels[:count],
             self.points[:count],
             self.ground_truths[:count],
+            self.alternatives[:count],
         )
+
+    @property
+    def accepted(self) -> list[tuple[Json, ...]]:
+        """The ground truths that a prediction may agree with, of each document: first that of the labels."""
+        others = self.alternatives or ((),) * len(self)
+        return [(truth, *more) for truth, more in zip(self.ground_truths, others, strict=True)]
 
 
 def encode_documents(
     documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, where: str = ""
 ) -> EncodedDocuments:
-    """Render or read all documents.
+    """Render or read all documents. Of pages that are larger than `LARGEST_IN_MEMORY` together none is kept.
 
     Raises `UserError` if there are none, a page is none, or a ground truth is no JSON or has keys that tags cannot
     carry; `where`, the data set and split, is named then.
     """
     if not len(documents):
         raise UserError("this split holds no documents")
-    loaded = _fetch(_Plain(documents, where), jobs)
+    kept: list[Document] = []
+    pages: list[Page] = []
     spellings: dict[str, str] = {}
-    for document in loaded:
+    fit = partial(_fitted, processor=processor, where=where)
+    lazy, colour = False, False
+    for document in _fetch(_Plain(documents, where), jobs):
         check_keys(document.ground_truth, _place(document, where), spellings)
-    sizes = [fit_page(processor, to_page(document.page, _place(document, where))) for document in loaded]
-    if len({page.ndim for page in sizes}) > 1:
-        sizes = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in sizes]
-    labels = encode(processor, [to_text(document.ground_truth) for document in loaded], longest)
+        page = fit(document)  # also if it is not kept: what cannot be read is refused before anything is trained
+        lazy = lazy or (not kept and page.nbytes * len(documents) > LARGEST_IN_MEMORY)
+        colour = colour or page.ndim == 3
+        kept.append(replace(document, page=_NOTHING))
+        if not lazy:
+            pages.append(page)
+    labels = encode(processor, [to_text(document.ground_truth) for document in kept], longest)
+    alternatives = tuple(document.alternatives for document in kept)
     return EncodedDocuments(
-        tuple(document.id for document in loaded),
-        torch.from_numpy(np.stack(sizes)),
+        tuple(document.id for document in kept),
+        LazyPages(documents, fit, colour) if lazy else stacked(pages, colour),
         labels,
-        _points(loaded, labels, processor),
-        tuple(document.ground_truth for document in loaded),
+        _points(kept, labels, processor),
+        tuple(document.ground_truth for document in kept),
+        alternatives if any(alternatives) else (),
     )
+
+
+_NOTHING = np.empty((0, 0), np.uint8)
+"""In place of a page that is fitted already: what was scanned may be many times as large."""
+
+
+def _fitted(document: Document, processor: DonutProcessor, where: str) -> Page:
+    return fit_page(processor, to_page(document.page, _place(document, where)))
 
 
 def losses(pages: EncodedDocuments, processor: DonutProcessor, longest: int) -> Losses:
@@ -94,16 +124,19 @@ class _Plain:
 
     def __getitem__(self, index: int) -> Document:
         document = self.documents[index]
-        return replace(document, ground_truth=plain(document.ground_truth, _place(document, self.where)))
+        place = _place(document, self.where)
+        alternatives = tuple(plain(truth, place) for truth in document.alternatives)
+        return replace(document, ground_truth=plain(document.ground_truth, place), alternatives=alternatives)
 
 
 def _place(document: Document, where: str) -> str:
     return ", ".join(part for part in (where, document.source or f"document {document.id}") if part)
 
 
-def _fetch(documents: _Plain, jobs: int) -> list[Document]:
+def _fetch(documents: _Plain, jobs: int) -> Iterator[Document]:
     if jobs == 1:
-        return [documents[i] for i in range(len(documents))]
+        yield from (documents[i] for i in range(len(documents)))
+        return
     # Forked, so that a plugin's functions need not be picklable.
     edges = np.linspace(0, len(documents), 8 * jobs + 1).astype(int)
     global _shared
@@ -111,8 +144,8 @@ def _fetch(documents: _Plain, jobs: int) -> list[Document]:
     # Ctrl-C is for the parent, which ends them.
     quiet = signal.signal, (signal.SIGINT, signal.SIG_IGN)
     with multiprocessing.get_context("fork").Pool(jobs, *quiet) as pool:
-        parts = pool.map(_part, list(pairwise(edges)), chunksize=1)
-    return [document for part in parts for document in part]
+        for part in pool.imap(_part, list(pairwise(edges))):
+            yield from part
 
 
 _shared: _Plain | None = None

@@ -34,16 +34,19 @@ Item = TypeVar("Item", Strategy, Dataset)
 
 @dataclass(frozen=True, slots=True)
 class Registered(Generic[Item]):
-    """A strategy or data set, where it comes from, such as ``donutbench 0.1.0 (module)`` or a file, and its plugin."""
+    """A strategy or data set, where it comes from, such as ``donutbench 0.1.0 (module)`` or a file, and its plugin.
+
+    A folder of documents has no plugin.
+    """
 
     item: Item
     source: str
-    plugin: object
+    plugin: object = None
 
     @property
     def content(self) -> str:
-        """A hash of the files of the plugin (`benchmark.plugin.content`)."""
-        return content(self.plugin)
+        """A hash of the files of the plugin (`benchmark.plugin.content`); empty without one."""
+        return content(self.plugin) if self.plugin is not None else ""
 
 
 @dataclass(frozen=True, slots=True)

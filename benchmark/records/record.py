@@ -35,11 +35,11 @@ class _Frozen(BaseModel):
 class Metrics(_Frozen):
     """Scores on the test split.
 
-    `ted_cannot_read` is what a reader gets that ignores the page. `ted_ceiling` is what one gets that makes no
-    mistake: its answers, as tokens, are cut in `truncated_documents` and hold `unknown_characters`. `cka` is the
-    paper's biased form, `cka_null_floor` its mean when the documents of these very features are permuted, both over
-    `cka_documents` documents. `layerwise` holds the CKA of each of `layers_student` (rows) with each of
-    `layers_teacher` (columns).
+    `ted_cannot_read` is what a reader gets that ignores the page. `ted_ceiling` is what one gets that makes no mistake:
+    its answers, as tokens, are cut in `truncated_documents` and hold `unknown_characters`. `several_truths` documents
+    have several ground truths, the best of which counts. `cka` is the paper's biased form, `cka_null_floor` its mean
+    when the documents of these very features are permuted, both over `cka_documents` documents. `layerwise` holds the
+    CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
     """
 
     ted: Score
@@ -48,6 +48,7 @@ class Metrics(_Frozen):
     ted_ceiling: Score | None = None
     truncated_documents: int | None = None
     unknown_characters: int | None = None
+    several_truths: int | None = None
     cka: Maybe = None
     cka_debiased: Maybe = None
     cka_null_floor: Maybe = None
@@ -106,14 +107,15 @@ class Record(_Frozen):
     """What one cell gave: strategy x data set x scale x protocol x budget x options x limit x device x seed.
 
     `options` are those that differ from the strategy's own. `start` describes what training began from;
-    `start_documents` are those that the reference models in it had been trained on (None: an old record does not
-    say), `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
+    `start_documents` are those that the reference models in it had been trained on (None: an old record does not say),
+    `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
     `teacher_documents` are those that the task's teacher was fine-tuned on first, None if it knew the task.
-    `calibration_hash` is that of the training documents that the start has looked at, None if at none.
-    `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on
-    a task, None upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves
-    hold (step, validation N-TED accuracy). `seed_changes` and `seed_keeps` say what another seed would change of the
-    model's way, and what not. `key` changes with everything that would change the result.
+    `calibration_hash` is that of the training documents that the start has looked at, None if at none. `model_hash` is
+    that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on a task, None
+    upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves hold (step,
+    validation N-TED accuracy). `dataset_notes` say what to know of the documents. `seed_changes` and `seed_keeps` say
+    what another seed would change of the model's way, and what not. `key` changes with everything that would change the
+    result.
     """
 
     schema_version: Literal[3] = 3
@@ -137,6 +139,7 @@ class Record(_Frozen):
     package: str | None = None
     source: str | None = None
     dataset_source: str | None = None
+    dataset_notes: list[str] = []
     start: str
     start_hash: str | None = None
     calibration_hash: str | None = None

@@ -10,6 +10,8 @@ from benchmark.records.record import Record
 from benchmark.report.rows import Row, Setting, by_setting, metric
 
 _TED = metric("ted")
+_FEWEST = 30
+"""Of fewer no order of rows is told: the sampling error of a score can reach 0.18 of 30."""
 Documents = tuple[int, ...]
 """The numbers of documents that a row's checkpoints trained on: one, if its seeds agree."""
 
@@ -33,7 +35,12 @@ class Ranking:
 
     @property
     def ranks(self) -> dict[str, str]:
-        """The rank of each strategy that has several seeds; what prints the same score shares a rank."""
+        """The rank of each strategy that has several seeds; what prints the same score shares a rank.
+
+        There are none where too few test documents were read.
+        """
+        if self._too_few:
+            return {}
         lacking = self._seedless
         scores = {row.strategy: _score(row) for row in self.competing if row.strategy not in lacking}
         if lacking and len(scores) == 1:  # the first of one
@@ -43,6 +50,9 @@ class Ranking:
     @property
     def why_unranked(self) -> str:
         """One sentence on why competing rows have no ranks; empty if they have."""
+        if self._too_few:
+            documents = "1 test document allows" if self._too_few == 1 else f"{self._too_few} test documents allow"
+            return f"No ranks: {documents} no ranking, which takes at least {_FEWEST}."
         lacking = self._seedless
         if not lacking:
             return ""
@@ -86,6 +96,12 @@ class Ranking:
             return " (other documents)"
         same = _same_as(row, self.references)
         return f" (= {same})" if same else ""
+
+    @property
+    def _too_few(self) -> int | None:
+        """The number of test documents if it is too small to rank rows; None if it is not, or nothing was scored."""
+        fewest = min((record.test_documents for row in self.rows for record in row.scored), default=0)
+        return fewest if 0 < fewest < _FEWEST else None
 
     @property
     def _seedless(self) -> list[str]:

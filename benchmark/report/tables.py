@@ -25,7 +25,7 @@ from benchmark.report.columns import (
     repeat_list,
 )
 from benchmark.report.rows import Get, Row, Setting, by_setting, distinct, efficiency, metric
-from benchmark.truth import Losses, ceiling_sentence
+from benchmark.truth import Losses, ceiling_sentence, several_sentence
 
 _NAMES: tuple[Column, ...] = (
     Text("strategy", "strategy", lambda row: row.strategy),
@@ -89,7 +89,7 @@ def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
 def all_records_csv(records: Sequence[Record]) -> str:
     """One line a record, every number in full; the curves and layerwise CKA stay in the records."""
     nested = ("metrics", "efficiency", "options", "environment", "curve", "upstream_curve")
-    phrases = ("seed_changes", "seed_keeps")
+    phrases = ("seed_changes", "seed_keeps", "dataset_notes")
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer")]
     header = [*top, *metrics, *Efficiency.model_fields, "options", "environment"]
@@ -116,7 +116,14 @@ def about_test(rows: Sequence[Row]) -> str:
     floors = {f"{floor:.3f}" for row in rows for floor in row.values(metric("ted_cannot_read"))}
     text += f"; ted of a reader that cannot read: {distinct(floors)}." if floors else "."
     ceilings = dict.fromkeys(sentence for record in records if (sentence := _ceiling(record)))
-    return text + "".join(f" Mind that {sentence}." for sentence in ceilings)
+    notes = dict.fromkeys(note for record in records for note in [*_several(record), *record.dataset_notes])
+    return text + "".join(f" Mind that {sentence}." for sentence in [*ceilings, *map(escaped, notes)])
+
+
+def _several(record: Record) -> list[str]:
+    several = record.metrics.several_truths if record.metrics else None
+    sentence = several_sentence(several, record.test_documents)
+    return [sentence] if sentence else []
 
 
 def _ceiling(record: Record) -> str | None:

@@ -84,7 +84,7 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
         "device": cell.device,
         "strategy": [strategy.name, strategy.trains_upstream, strategy.rate, identity_of(strategy)],
         "dataset": [dataset.name, dataset.task, list(dataset.keys), dataset.version],
-        "open": identity(dataset.open, f"data set {dataset.name!r}: open"),
+        "open": None if dataset.hashed else identity(dataset.open, f"data set {dataset.name!r}: open"),
         "plugins": plugins,
         # Of the budgets only its own, and no words.
         "scale": repr(replace(cell.scale, summary="", quick=budget, full=budget, task_teacher=budget)),

@@ -96,6 +96,7 @@ def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, obj
         "package": f"donutbench {version('donutbench')}",
         "source": registry.strategies[strategy.name].source,
         "dataset_source": registry.datasets[dataset.name].source,
+        "dataset_notes": list(dataset.notes),
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective is not None else None,
         "constraint": describe(strategy.constraint) if strategy.constraint is not None else None,

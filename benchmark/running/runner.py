@@ -17,6 +17,9 @@ def run(config: RunConfig) -> list[Record]:
     for reason in setup.left_out.values():
         setup.say(reason)
     migrate_records(config.output)
+    for dataset in {job.cell.dataset.name: job.cell.dataset for job in setup.jobs}.values():
+        for note in dataset.notes:
+            setup.say(f"{dataset.name}: {note}")
     records = finished(setup)
     cells = [job for job in setup.jobs if job.scored]
     if all(job.name in records and not records[job.name].unmeasured for job in cells):

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from benchmark.devices import find_device
 from benchmark.errors import UserError
+from benchmark.folders.folder import Folder
+from benchmark.folders.read import with_folders
 from benchmark.parts.starts import Reference
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.running.cells import Cell, with_options
@@ -42,6 +44,8 @@ class RunConfig:
     options: dict[str, str] = field(default_factory=dict)
     sweep: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Options with several values: a cell for each combination."""
+    data: tuple[Folder, ...] = ()
+    """Folders of documents; their names are among `datasets`."""
     jobs: int = 1
     """How many cells are run side by side, each in a process of its own."""
     teacher: str | None = None
@@ -73,10 +77,10 @@ class Run:
 def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = None) -> Run:
     """What a run will do: seed by seed, reading before tasks; `vary` makes other cells of these.
 
-    Raises `UserError` for an option or a device that does not exist, a part of a strategy without an identity, and what
-    the protocol has no place for.
+    Raises `UserError` for an option or a device that does not exist, a folder that cannot be read, a part of a strategy
+    without an identity, and what the protocol has no place for.
     """
-    registry = load_plugins(config.plugins)
+    registry = with_folders(load_plugins(config.plugins), config.data)
     device = find_device(config.device)
     zoo = open_teacher(config.teacher, config.changes) if config.teacher else open_zoo(SCALES[config.scale])
     scale = zoo.scale

@@ -120,7 +120,7 @@ class Shared:
         found = self._encoded(cell, "train", cell.seed, count, processor)
         prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(cell.dataset)))
         inputs = decoder_inputs(found.labels, prompt, processor.tokenizer.pad_token_id)
-        return Calibration(to_pixels(processor, found.pages), inputs, found.labels)
+        return Calibration(to_pixels(processor, found.pages[:]), inputs, found.labels)
 
     def _test(self, cell: Cell) -> EncodedDocuments:
         return self._encoded(cell, "test", 0, self.scale.test_documents, self.processor(cell.dataset))
@@ -130,7 +130,8 @@ class Shared:
         processor = self.processor(cell.dataset)
         answers = [document.ground_truth for document in cell.dataset.open(self.scale, "train", 0, _ANSWERS)]
         evaluator = Evaluator(cell.dataset, processor, self.test(job), answers, self.scale.max_tokens)
-        self._tell(evaluator.warning)
+        for warning in evaluator.warnings:
+            self._tell(warning)
         evaluator.compare_with(self.teacher(job))
         return evaluator
 

@@ -109,7 +109,7 @@ def _carry_out(config: RunConfig, name: str, key: str, scored: bool, refusal: st
     setup, shared = _runs[0]
     job = next(job for job in setup.jobs if job.name == name)
     if job.key != key:
-        refusal = "RuntimeError: a plugin was edited while the run went on"
+        refusal = "RuntimeError: a plugin or a data set was edited while the run went on"
     return carry_out(Task(job, scored, refusal), setup, shared)
 
 

@@ -25,9 +25,10 @@ from benchmark.models.processor import encode, fit_page, prompt_of, to_json, to_
 from benchmark.page import read_page
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
+from benchmark.scoring.accepted import best_ted, nearest
 from benchmark.scoring.predict import decode, perfect
 from benchmark.scoring.representations import Representations, represent
-from benchmark.truth import Losses, ceiling_sentence, plain
+from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence
 from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
@@ -62,7 +63,7 @@ class Evaluator:
     def score(self, model: Donut, texts: Sequence[str]) -> tuple[Metrics, list[Prediction]]:
         """The scores of what a model has written (`predict`), and how like the teacher it is."""
         predictions = [
-            predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.ground_truths, strict=True)
+            predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.accepted, strict=True)
         ]
         metrics = Metrics(
             ted=sum(p.ted for p in predictions) / len(predictions),
@@ -71,6 +72,7 @@ class Evaluator:
             ted_ceiling=self.ceiling,
             truncated_documents=self.losses.truncated,
             unknown_characters=self.losses.unknown,
+            several_truths=self.several_truths,
             **self._likeness(model),
         )
         return metrics, predictions
@@ -84,24 +86,29 @@ class Evaluator:
         known = plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
         labels = encode(self.processor, [to_text(truth) for truth in known], self.longest)
         answers = [to_json(self.processor, text) for text in perfect(self.processor, labels, self.longest)]
-        truths = self.test.ground_truths
-        return max(sum(ted_accuracy(answer, truth) for truth in truths) / len(truths) for answer in answers)
+        accepted = self.test.accepted
+        return max(sum(best_ted(answer, truths) for truths in accepted) / len(accepted) for answer in answers)
 
     @cached_property
     def ceiling(self) -> float:
         """The N-TED accuracy of a reader without fault: what its answers, as tokens, lose of the ground truth."""
         answers = [to_json(self.processor, text) for text in perfect(self.processor, self.test.labels, self.longest)]
-        return sum(map(ted_accuracy, answers, self.test.ground_truths)) / len(answers)
+        return sum(map(best_ted, answers, self.test.accepted)) / len(answers)
 
     @cached_property
     def losses(self) -> Losses:
         return losses(self.test, self.processor, self.longest)
 
     @property
-    def warning(self) -> str | None:
-        """One line for the terminal where even a reader without fault scores less than 1."""
-        sentence = ceiling_sentence(self.ceiling, self.losses)
-        return sentence and f"{self.dataset.name}: {sentence}"
+    def several_truths(self) -> int:
+        """How many test documents have several ground truths."""
+        return sum(len(truths) > 1 for truths in self.test.accepted)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line each for the terminal: even a reader without fault scores less than 1, the best of several counts."""
+        sentences = ceiling_sentence(self.ceiling, self.losses), several_sentence(self.several_truths, len(self.test))
+        return [f"{self.dataset.name}: {sentence}" for sentence in sentences if sentence]
 
     def _represent(self, model: Donut) -> Representations:
         prompt = self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
@@ -135,9 +142,13 @@ def _grams(representations: Representations, debiased: bool) -> NDArray[np.float
     return grams
 
 
-def predicted(processor: DonutProcessor, name: str, text: str, truth: Json) -> Prediction:
-    """One line of the predictions file: the JSON that a decoded text stands for, and its scores."""
+def predicted(processor: DonutProcessor, name: str, text: str, truths: Sequence[Json]) -> Prediction:
+    """One line of the predictions file: the JSON that a decoded text stands for, and its scores.
+
+    Of several ground truths it is the one that the prediction agrees with best (`nearest`).
+    """
     prediction = to_json(processor, text)
+    truth = nearest(prediction, truths)
     counts = field_counts(prediction, truth)
     return Prediction(
         id=name,
@@ -162,10 +173,10 @@ def evaluate_checkpoint(
     test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
     _prompt(loaded.processor, dataset.name)
     evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
-    if evaluator.warning:
-        print(evaluator.warning, file=sys.stderr)
+    for warning in [*(f"{dataset.name}: {note}" for note in dataset.notes), *evaluator.warnings]:
+        print(warning, file=sys.stderr)
     metrics, _ = evaluator.score(model, evaluator.predict(model))
-    told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters")
+    told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
     return {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
 
 

@@ -9,41 +9,42 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.devices import one_thread
-from benchmark.metrics import ted_accuracy
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.greedy import greedy, supports
+from benchmark.models.pages import Pages
 from benchmark.models.processor import prompt_of, to_json, to_pixels
 from benchmark.progress import quiet
+from benchmark.scoring.accepted import best_ted
 from benchmark.types import Dataset
 
 
 def mean_ted(model: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset, longest: int) -> float:
     """Mean N-TED accuracy over these documents."""
     texts = decode(model, processor, pages.pages, prompt_of(dataset), longest)
-    rows = zip(texts, pages.ground_truths, strict=True)
-    scores = [ted_accuracy(to_json(processor, text), truth) for text, truth in rows]
+    rows = zip(texts, pages.accepted, strict=True)
+    scores = [best_ted(to_json(processor, text), truths) for text, truths in rows]
     return sum(scores) / len(scores)
 
 
 def decode(
     model: Donut,
     processor: DonutProcessor,
-    pages: torch.Tensor,
+    pages: Pages,
     prompt: str,
     longest: int,
     batch: int = 50,
 ) -> list[str]:
     """What the model writes for each page: the token sequence without prompt and end.
 
-    `pages` is uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
+    `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
     """
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
             _until_end(row, processor)
-            for part in torch.split(pages, batch)
+            for part in pages.split(batch)
             for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from benchmark.records.record import Record
 from benchmark.report import leaderboard_frame
 from benchmark.report.leaderboard import leaderboard_markdown
@@ -135,3 +137,19 @@ class TestSeeds:
 
     def test_records_that_do_not_say_are_not_spoken_for(self, records: list[Record]) -> None:
         assert self.said(records) == ""
+
+
+@pytest.mark.parametrize(("documents", "told"), [(1, "1 test document allows"), (29, "29 test documents allow")])
+def test_too_few_test_documents_allow_no_ranking(documents: int, told: str, make_record: Make) -> None:
+    found = [r.model_copy(update={"test_documents": documents}) for r in rows(make_record, {"x": 1280, "small": 1280})]
+    assert set(lines(found).values()) == {""}
+    why = f"No ranks: {told} no ranking, which takes at least 30."
+    text = leaderboard_markdown(found)
+    assert text.count(f"\n{why}\n") == 1
+    assert text.index(why) < text.index("| strategy")
+
+
+def test_thirty_are_enough(make_record: Make) -> None:
+    found = [r.model_copy(update={"test_documents": 30}) for r in rows(make_record, {"x": 1280, "small": 1280})]
+    assert [rank for rank in lines(found).values() if rank] == ["1", "2"]
+    assert "allow no ranking" not in leaderboard_markdown(found)

@@ -260,3 +260,17 @@ def test_the_papers_figures_agree_with_its_text() -> None:
         assert [*table] == [*paper.CKA] == [*paper.SYSTEMS[1:]]
         for name, scores in table.items():
             assert scores.nonembedding == paper.PARAMETERS[paper.CONFIGURATIONS[name]].nonembedding
+
+
+def test_what_to_know_of_the_documents_is_said_above_the_numbers(make_record: Make) -> None:
+    note = "2 documents have keys that training never has: 'a|b'"
+    record = make_record("small", "receipts-mini", dataset_notes=[note])
+    assert record.metrics is not None
+    several = record.model_copy(update={"metrics": record.metrics.model_copy(update={"several_truths": 3})})
+    text = markdown(3, [several])
+    said = "Mind that 3 of 100 documents have several ground truths: the best counts. Mind that 2 documents have keys"
+    assert text.count(said) == 1
+    assert text.index(said) < text.index("| strategy")
+    assert "Mind that" not in markdown(3, [make_record("small", "receipts-mini")])
+    line = csv_text_of([several])
+    assert (line["several_truths"], line["dataset_notes"]) == ("3", note)

@@ -98,7 +98,7 @@ def test_transformers_loads_what_it_can_express(
     write_record(output, record.model_copy(update={"model_hash": fingerprint(model)}))
     target, page = tmp_path / "mine", tmp_path / "page.png"
     assert main(["export", str(output), record.cell, str(target)]) == 0
-    Image.fromarray(np.asarray(pages.pages[0])).save(page)
+    Image.fromarray(np.asarray(pages.pages[:][0])).save(page)
     command = [sys.executable, "-c", ALONE, str(target), str(page)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     tokens, architectures = json.loads(ran.stdout)

@@ -38,7 +38,7 @@ class TestBatches:
         assert set(batch) == {"rows", "pages", "labels", "points"}
         assert batch["rows"].tolist() == rows
         for place, row in enumerate(rows):
-            assert torch.equal(batch["pages"][place], uneven.pages[row])
+            assert torch.equal(batch["pages"][place], uneven.pages[:][row])
             assert torch.equal(batch["labels"][place], uneven.labels[row, :longest])
             assert torch.equal(batch["points"][place], uneven.points[row, :longest])
 
@@ -58,7 +58,7 @@ class TestBatches:
         head = uneven.head(2)
         assert len(head) == 2
         assert (head.ids, head.ground_truths) == (("a", "b"), ("A", "B"))
-        assert torch.equal(head.pages, uneven.pages[:2])
+        assert torch.equal(head.pages[:], uneven.pages[:2])
         assert torch.equal(head.labels, uneven.labels[:2])
         assert torch.equal(head.points, uneven.points[:2])
 
@@ -105,7 +105,9 @@ class TestLoading:
         for loaded in (pages, together):
             assert loaded.ids == tuple(document.id for document in documents)
             assert loaded.ground_truths == tuple(document.ground_truth for document in documents)
-            assert torch.equal(loaded.pages, torch.stack([torch.from_numpy(document.page) for document in documents]))
+            assert torch.equal(
+                loaded.pages[:], torch.stack([torch.from_numpy(document.page) for document in documents])
+            )
         assert torch.equal(together.labels, pages.labels)
         assert torch.equal(together.points, pages.points)
 
@@ -115,10 +117,10 @@ class TestLoading:
         grey, other = datasets["receipts-mini"].open(TINY, "test", 0, 2)
         colour = replace(other, page=other.page[:, :, None] // np.array([1, 2, 3], np.uint8))
         loaded = encode_documents([grey, colour], processor, TINY.max_tokens)
-        assert loaded.pages.shape == (2, TINY.height, TINY.width, 3)
+        assert loaded.pages[:].shape == (2, TINY.height, TINY.width, 3)
         for channel in range(3):
-            assert torch.equal(loaded.pages[0, :, :, channel], torch.from_numpy(grey.page))
-        assert torch.equal(loaded.pages[1], torch.from_numpy(colour.page))
+            assert torch.equal(loaded.pages[:][0, :, :, channel], torch.from_numpy(grey.page))
+        assert torch.equal(loaded.pages[:][1], torch.from_numpy(colour.page))
 
 
 class TestPoints:

@@ -1,8 +1,4 @@
-"""Writes a data set in Donut's folder format, which Hugging Face `datasets` loads with ``imagefolder``.
-
-The format (github.com/clovaai/donut, "For Datasets"): a folder a split with images and ``metadata.jsonl``, of
-which a line is ``{"file_name": ..., "ground_truth": "{\"gt_parse\": ...}"}``.
-"""
+"""Writes a data set in Donut's folder format, which Hugging Face `datasets` loads with ``imagefolder``."""
 
 from __future__ import annotations
 
