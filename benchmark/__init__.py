@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.folders.folder import Folder
+from benchmark.folders.hub import Part, hub_dataset
 from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
 from benchmark.types import (
@@ -59,6 +60,7 @@ __all__ = [
     "LogitDistillation",
     "Outputs",
     "Page",
+    "Part",
     "RunConfig",
     "Scale",
     "Split",
@@ -66,6 +68,7 @@ __all__ = [
     "Teaching",
     "UserError",
     "hookimpl",
+    "hub_dataset",
     "load_checkpoint",
     "magnitude_pruned",
     "mixed",

@@ -85,7 +85,8 @@ class Dataset:
     its ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are
     printed beside, if any; embedded data never carries a real data set's name. `version` changes whenever the
     documents do; if it is `hashed` from all of them, how and from where they are opened changes no result. `notes` say
-    what to know of the documents beside every score. Raises `UserError` for keys that tags cannot carry.
+    what to know of the documents beside every score. One that is run `on_request` is not among ``all``: its documents
+    have to be brought here first. Raises `UserError` for keys that tags cannot carry.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Dataset:
     version: str = "1"
     hashed: bool = False
     notes: tuple[str, ...] = ()
+    on_request: bool = False
 
     def __post_init__(self) -> None:
         check_name("data set", self.name)

@@ -30,10 +30,14 @@ def with_folders(registry: Registry, folders: Sequence[Folder], needed: Sequence
     """
     datasets = dict(registry.datasets)
     for folder in folders:
-        if folder.name in datasets:
+        replaced = datasets[folder.name].item if folder.name in datasets else None
+        if replaced is not None and not replaced.on_request:
             other = datasets[folder.name].source
             raise UserError(f"--data {folder.name}={folder.path}: a data set of that name comes from {other}")
-        datasets[folder.name] = Registered(read_folder(folder, needed), f"the folder {folder.path}")
+        dataset = read_folder(folder, needed)
+        if replaced is not None:
+            dataset = replace(dataset, stands_for=replaced.stands_for)
+        datasets[folder.name] = Registered(dataset, f"the folder {folder.path}")
     return replace(registry, datasets=dict(sorted(datasets.items())))
 
 

@@ -57,7 +57,7 @@ class Registry:
     datasets: dict[str, Registered[Dataset]]
 
     def select(self, kind: Literal["strategy", "dataset"], wanted: str) -> tuple[str, ...]:
-        """The names in ``"a,b"``, in that order, or every name for ``"all"``.
+        """The names in ``"a,b"``, in that order, or for ``"all"`` every one but those on request.
 
         Raises `UserError` for a name that is not registered, and for ``"all"`` of nothing.
         """
@@ -65,7 +65,7 @@ class Registry:
         if wanted == "all":
             if not known:
                 raise UserError(f"no {kind} is registered: install the package that brings one, or use --plugin")
-            return tuple(known)
+            return tuple(name for name in known if not (kind == "dataset" and self.datasets[name].item.on_request))
         names = dict.fromkeys(name.strip() for name in wanted.split(","))
         return tuple(check_known(kind, name, known) for name in names)
 
