@@ -16,11 +16,11 @@ from benchmark.report.card import model_card
 from benchmark.running.checkpoints import Checkpoints
 
 
-def export(directory: Path, cell: str, target: Path) -> str | None:
+def export(directory: Path, cell: str, target: Path, packed: bool = False) -> str | None:
     """Write the model of a cell of the run in `directory` into the folder `target`, with its processor and a card.
 
-    What `transformers` can express it loads from there by itself; else what it cannot is returned. Raises `UserError`
-    if there is no such cell, it has no model, or there is something in `target` already.
+    `packed` leaves the zeros out. What `transformers` can express it loads from there by itself; else what it cannot is
+    returned. Raises `UserError` if there is no such cell, it has no model, or there is something in `target` already.
     """
     record, target = _find(directory, cell), target.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -32,11 +32,11 @@ def export(directory: Path, cell: str, target: Path) -> str | None:
     checkpoint = load_checkpoint(folder)
     if fingerprint(checkpoint.model) != record.model_hash:
         raise UserError(f"{folder} is not the model that was scored: remove it too, {again}")
-    beyond = beyond_transformers(checkpoint.model)
+    beyond = "its zeros are left out of the file" if packed else beyond_transformers(checkpoint.model)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".export-") as work:
         whole = Path(work) / "model"
-        _write(checkpoint, record, whole, plain=beyond is None)
+        _write(checkpoint, record, whole, plain=beyond is None, packed=packed)
         write_atomically(whole / "README.md", model_card(record, beyond).encode())
         if target.exists():  # an empty folder
             target.rmdir()
@@ -52,14 +52,15 @@ def _find(directory: Path, cell: str) -> Record:
     return record
 
 
-def _write(checkpoint: Checkpoint, record: Record, target: Path, plain: bool) -> None:
+def _write(checkpoint: Checkpoint, record: Record, target: Path, plain: bool, packed: bool) -> None:
     model, processor = checkpoint.model, checkpoint.processor
     tokens, settings = processor.tokenizer, model.generation_config
     assert settings is not None
     settings.decoder_start_token_id = tokens.convert_tokens_to_ids(f"<s_{record.dataset}>")
     settings.eos_token_id, settings.pad_token_id = tokens.eos_token_id, tokens.pad_token_id
     settings.max_length = model.longest
-    save_model(model, target)
+    settings.forced_eos_token_id = None  # MBART's default cuts the last token of a text that has no end
+    save_model(model, target, packed=packed)
     processor.save_pretrained(str(target))
     if plain:  # it was saved by a class that nobody else has
         config = json.loads((target / "config.json").read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 OptimizerName = Literal["muon", "adam"]
@@ -72,15 +72,14 @@ class Changes:
             learning_rate=self.learning_rate or budget.learning_rate,
         )
 
+    @property
+    def values(self) -> dict[str, float]:
+        """What is changed."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def __str__(self) -> str:
         """As a part of the name of a scale: what changes a result is in the name of its cell."""
-        values = {
-            "tokens": self.max_tokens,
-            "documents": self.documents,
-            "batch": self.batch,
-            "rate": self.learning_rate,
-        }
-        return "".join(f"-{name}{value:g}" for name, value in values.items() if value is not None)
+        return "".join(f"-{name.rpartition('_')[2]}{value:g}" for name, value in self.values.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from benchmark.types import check_name
 KeyOrder = Literal["donut", "file"]
 KEY_ORDERS: tuple[KeyOrder, ...] = ("donut", "file")
 
+FROM_FOLDER = "the folder "
+"""What the source of such a data set begins with; its name alone follows, for the path is nobody's business."""
+
 Shares = tuple[int, int, int]
 """Percent of train, validation and test."""
 

@@ -13,7 +13,7 @@ from typing import overload
 
 from benchmark.errors import UserError
 from benchmark.folders.divide import Rows, check_splits, read_splits
-from benchmark.folders.folder import Folder
+from benchmark.folders.folder import FROM_FOLDER, Folder
 from benchmark.folders.metadata import Row
 from benchmark.folders.truths import is_reading, keys_of
 from benchmark.page import read_page
@@ -37,7 +37,7 @@ def with_folders(registry: Registry, folders: Sequence[Folder], needed: Sequence
         dataset = read_folder(folder, needed)
         if replaced is not None:
             dataset = replace(dataset, stands_for=replaced.stands_for)
-        datasets[folder.name] = Registered(dataset, f"the folder {folder.path}")
+        datasets[folder.name] = Registered(dataset, f"{FROM_FOLDER}{folder.path.resolve().name}")
     return replace(registry, datasets=dict(sorted(datasets.items())))
 
 

@@ -106,16 +106,17 @@ class Efficiency(_Frozen):
 class Record(_Frozen):
     """What one cell gave: strategy x data set x scale x protocol x budget x options x limit x device x seed.
 
-    `options` are those that differ from the strategy's own. `start` describes what training began from;
-    `start_documents` are those that the reference models in it had been trained on (None: an old record does not say),
-    `documents` those of the strategy's own training, upstream and on the task; `test_documents` were scored.
-    `teacher_documents` are those that the task's teacher was fine-tuned on first, None if it knew the task.
-    `calibration_hash` is that of the training documents that the start has looked at, None if at none. `model_hash` is
-    that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on a task, None
-    upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves hold (step,
-    validation N-TED accuracy). `dataset_notes` say what to know of the documents. `seed_changes` and `seed_keeps` say
-    what another seed would change of the model's way, and what not. `key` changes with everything that would change the
-    result.
+    `options` are those that differ from the strategy's own. `teacher` is the checkpoint that was given in the place of
+    the zoo's, whose sizes are the scale then, `teacher_changes` what was asked to be other than it brings it
+    (`benchmark.scales.Changes`), `teacher_documents` what the task's teacher was fine-tuned on first, None if it knew
+    the task. `start` describes what training began from; `start_documents` are those that the reference models in it
+    had been trained on (None: an old record does not say), `documents` those of the strategy's own training, upstream
+    and on the task; `test_documents` were scored. `calibration_hash` is that of the training documents that the start
+    has looked at, None if at none. `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's
+    multiplier of the learning rate on a task, None upstream; `learning_rate` the peak of the last training; both None
+    where nothing trains. The curves hold (step, validation N-TED accuracy). `dataset_notes` say what to know of the
+    documents. `seed_changes` and `seed_keeps` say what another seed would change of the model's way, and what not.
+    `key` changes with everything that would change the result.
     """
 
     schema_version: Literal[3] = 3
@@ -126,6 +127,8 @@ class Record(_Frozen):
     stands_for: str | None = None
     task: Literal["reading", "extraction"]
     scale: str
+    teacher: str | None = None
+    teacher_changes: dict[str, float] = {}
     protocol: ProtocolName
     seed: int
     seed_changes: list[str] = []

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark.folders.folder import FROM_FOLDER
 from benchmark.records.record import Efficiency, Record
 from benchmark.report.latency import with_interval
 
@@ -92,19 +93,8 @@ def _costs(costs: Efficiency) -> Iterator[str]:
 
 
 def _making(record: Record) -> Iterator[str]:
-    options = [word for name, value in sorted(record.options.items()) for word in ("--set", f"{name}={value}")]
-    limit = [] if record.limit is None else ["--limit", str(record.limit)]
-    source = record.source or ""
-    plugin = ["--plugin", Path(source).name] if source.endswith(".py") else []
-    device = [] if record.device == "cpu" else ["--device", record.device]
     yield "```"
-    yield shlex.join(
-        [
-            *("python", "-m", "benchmark", "run", "--strategies", record.strategy, "--datasets", record.dataset),
-            *("--scale", record.scale, "--protocol", record.protocol, "--budget", record.budget),
-            *("--seeds", str(record.seed), *options, *limit, *device, *plugin),
-        ]
-    )
+    yield shlex.join(["python", "-m", "benchmark", "run", *_options(record)])
     yield "```"
     yield ""
     if record.objective is not None:
@@ -112,6 +102,28 @@ def _making(record: Record) -> Iterator[str]:
     if record.constraint is not None:
         yield f"- constraint: {record.constraint}"
     yield f"- documents in training: {record.documents:,}, in {record.steps:,} steps"
+    if record.teacher_documents is not None:
+        yield f"- before it the teacher was fine-tuned on {record.teacher_documents:,} documents of {record.dataset}"
     yield from (f"- {name}: {value}" for name, value in sorted(record.environment.items()))
-    strategy = Path(source).name if plugin else source
+    source = record.source or ""
+    strategy = Path(source).name if source.endswith(".py") else source
     yield f"- {record.package}; the strategy: {strategy}; the data set: {record.dataset_source}"
+
+
+def _options(record: Record) -> Iterator[str]:
+    """Of the command that made it, paths as names alone."""
+    yield from ("--strategies", record.strategy)
+    of_folder = (record.dataset_source or "").startswith(FROM_FOLDER)
+    yield from ("--data", f"{record.dataset}=DIR") if of_folder else ("--datasets", record.dataset)
+    yield from ("--scale", record.scale) if record.teacher is None else ("--teacher", record.teacher)
+    for name, value in record.teacher_changes.items():
+        yield from (f"--{name.replace('_', '-')}", f"{value:g}")
+    yield from ("--protocol", record.protocol, "--budget", record.budget, "--seeds", str(record.seed))
+    for name, text in sorted(record.options.items()):
+        yield from ("--set", f"{name}={text}")
+    if record.limit is not None:
+        yield from ("--limit", str(record.limit))
+    if record.device != "cpu":
+        yield from ("--device", record.device)
+    if record.source and record.source.endswith(".py"):
+        yield from ("--plugin", Path(record.source).name)

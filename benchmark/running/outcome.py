@@ -57,7 +57,7 @@ def carry_out(task: Task, setup: Run, shared: Shared) -> Outcome:
 
 def failed(task: Task, setup: Run, error: str, seconds: float, has_model: bool = False) -> Outcome:
     """The outcome of a task that came to no end. Who begins with its model can go on without its score."""
-    record = failed_record(task.job, setup.registry, setup.device, error, seconds) if task.scored else None
+    record = failed_record(task.job, setup, error, seconds) if task.scored else None
     if record is not None:
         write_record(setup.checkpoints.output, record)
     return Outcome(record, None if has_model else error, seconds)
@@ -68,7 +68,7 @@ def _scored(job: Job, trained: Trained, setup: Run, shared: Shared, began: float
     texts = evaluator.predict(trained.model)
     metrics, predictions = evaluator.score(trained.model, texts)
     record = finished_record(
-        job, setup.registry, shared.device, fingerprint(trained.model), trained.training,
+        job, setup, fingerprint(trained.model), trained.training,
         setup.checkpoints.documents(job.teacher) if job.teacher else None, metrics, predictions,
         time.perf_counter() - began,
     )  # fmt: skip

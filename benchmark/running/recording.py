@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import torch
-
 from benchmark.devices import environment
-from benchmark.plugin.manager import Registry
 from benchmark.records.record import Metrics, Prediction, Record
 from benchmark.running.cells import describe
 from benchmark.running.plan import Job
+from benchmark.running.setup import Run
 from benchmark.running.trained import Training
 
 
 def finished_record(
     job: Job,
-    registry: Registry,
-    device: torch.device,
+    setup: Run,
     model_hash: str,
     training: Training,
     teacher_documents: int | None,
@@ -29,7 +26,7 @@ def finished_record(
     """The record of a cell that is scored; its costs are not measured yet."""
     return Record.model_validate(
         {
-            **_common(job, registry, device),
+            **_common(job, setup),
             "status": "ok",
             "start_hash": training.start_hash,
             "calibration_hash": training.calibration_hash,
@@ -50,11 +47,11 @@ def finished_record(
     )
 
 
-def failed_record(job: Job, registry: Registry, device: torch.device, error: str, seconds: float) -> Record:
+def failed_record(job: Job, setup: Run, error: str, seconds: float) -> Record:
     """The record of a cell that came to no end, with the reason in one line."""
     return Record.model_validate(
         {
-            **_common(job, registry, device),
+            **_common(job, setup),
             "status": "failed",
             "error": error,
             "steps": 0,
@@ -74,7 +71,7 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message or 'no message'}"
 
 
-def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, object]:
+def _common(job: Job, setup: Run) -> dict[str, object]:
     cell, route = job.cell, job.route
     strategy, dataset = cell.strategy, cell.dataset
     return {
@@ -85,6 +82,8 @@ def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, obj
         "stands_for": dataset.stands_for,
         "task": dataset.task,
         "scale": cell.scale.name,
+        "teacher": setup.zoo.given,
+        "teacher_changes": setup.config.changes.values,
         "protocol": cell.protocol,
         "seed": cell.seed,
         "seed_changes": list(route.seed_changes),
@@ -94,14 +93,14 @@ def _common(job: Job, registry: Registry, device: torch.device) -> dict[str, obj
         "limit": cell.limit,
         "device": cell.device,
         "package": f"donutbench {version('donutbench')}",
-        "source": registry.strategies[strategy.name].source,
-        "dataset_source": registry.datasets[dataset.name].source,
+        "source": setup.registry.strategies[strategy.name].source,
+        "dataset_source": setup.registry.datasets[dataset.name].source,
         "dataset_notes": list(dataset.notes),
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective is not None else None,
         "constraint": describe(strategy.constraint) if strategy.constraint is not None else None,
         # Upstream all learn at the budget's own.
         "rate": strategy.rate if strategy.objective is not None and dataset.name != cell.scale.reading else None,
-        "environment": environment(device),
+        "environment": environment(setup.device),
         "key": job.key,
     }

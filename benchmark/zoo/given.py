@@ -29,6 +29,10 @@ _FULL = replace(_QUICK, task_documents=24_000, evaluations=10, save_steps=250)
 class GivenTeacher(Zoo):
     """One model: the teacher of every task that it knows, and what the teachers of others are fine-tuned from."""
 
+    @property
+    def given(self) -> str:
+        return _title(self.folder)
+
     def fingerprint(self, strategy: str, dataset: str) -> str:
         return self._content
 
@@ -74,10 +78,10 @@ class GivenTeacher(Zoo):
 def open_teacher(name: str, changes: Changes) -> GivenTeacher:
     """The given teacher, and with it the scale. `UserError` if it is no Donut, or has too few positions."""
     folder = find_checkpoint(name)
-    return GivenTeacher(folder, scale_of(folder, name, changes))
+    return GivenTeacher(folder, scale_of(folder, changes))
 
 
-def scale_of(folder: Path, name: str, changes: Changes) -> Scale:
+def scale_of(folder: Path, changes: Changes) -> Scale:
     """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning."""
     from benchmark.models.checkpoint import load_config, load_processor
 
@@ -85,7 +89,7 @@ def scale_of(folder: Path, name: str, changes: Changes) -> Scale:
     size = load_processor(folder).image_processor.size
     tokens = changes.max_tokens or decoder.max_position_embeddings
     if tokens > decoder.max_position_embeddings:
-        raise UserError(f"--max-tokens {tokens}: {name} has {decoder.max_position_embeddings} positions")
+        raise UserError(f"--max-tokens {tokens}: {_title(folder)} has {decoder.max_position_embeddings} positions")
     architecture = Architecture(
         encoder.embed_dim,
         tuple(encoder.depths),
@@ -97,8 +101,8 @@ def scale_of(folder: Path, name: str, changes: Changes) -> Scale:
     )
     return replace(
         TINY,
-        name=_slug(name) + str(changes),
-        summary=f"that of {name}",
+        name=f"own-{re.sub(r'[^a-z0-9]+', '-', _title(folder).lower()).strip('-') or 'teacher'}{changes}",
+        summary=f"that of {_title(folder)}",
         height=int(size["height"]),
         width=int(size["width"]),
         patch=encoder.patch_size,
@@ -113,6 +117,8 @@ def scale_of(folder: Path, name: str, changes: Changes) -> Scale:
     )
 
 
-def _slug(name: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", Path(name).resolve().name.lower() if Path(name).exists() else name.lower())
-    return f"own-{words.strip('-') or 'teacher'}"
+def _title(folder: Path) -> str:
+    """The name of a folder, or the id of a hub's model, which lies in models--OWNER--NAME/snapshots/REVISION."""
+    repository = folder.parent.parent.name
+    hub = folder.parent.name == "snapshots" and repository.startswith("models--")
+    return repository.removeprefix("models--").replace("--", "/") if hub else folder.resolve().name

@@ -39,6 +39,11 @@ class Zoo:
     folder: Path
     scale: Scale
 
+    @property
+    def given(self) -> str | None:
+        """What a user calls the teacher that was brought for this one; None: it ships with the package."""
+        return None
+
     def fingerprint(self, strategy: str, dataset: str) -> str:
         """A hash of what a strategy can begin with on a data set: references, its task teacher, its upstream model.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DonutProcessor
 
 from benchmark.measure import measure
 from benchmark.models.parameters import prunable
@@ -22,6 +26,21 @@ from benchmark.types import Calibration
 
 STRATEGIES = ("teacher", "prune", "prune-distill")
 DATASETS = ("synthdog-mini", "receipts-mini")
+
+ALONE = """
+import json, sys
+from PIL import Image
+from transformers import DonutProcessor, VisionEncoderDecoderModel
+
+folder, page = sys.argv[1:]
+model = VisionEncoderDecoderModel.from_pretrained(folder)
+processor = DonutProcessor.from_pretrained(folder)
+pixels = processor(Image.open(page).convert("RGB"), return_tensors="pt").pixel_values
+tokens = model.generate(pixels)[0, 1:].tolist()
+assert "benchmark" not in sys.modules
+print(json.dumps([tokens, model.config.architectures]))
+"""
+"""What somebody does with an exported folder who has never heard of donutbench."""
 
 Records = dict[tuple[str, str], Record]
 """By strategy and data set."""
@@ -59,6 +78,16 @@ def zeros_of(model: torch.nn.Module) -> int:
 
 def checkpoint_of(run_config: RunConfig, record: Record) -> Path:
     return run_config.output / "checkpoints" / record.cell
+
+
+def read_by_transformers(folder: Path, page: Path, processor: DonutProcessor) -> str:
+    """What is read from a page in a process that knows `transformers` alone."""
+    command = [sys.executable, "-c", ALONE, str(folder), str(page)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=page.parent)
+    tokens, architectures = json.loads(ran.stdout)
+    assert architectures == ["VisionEncoderDecoderModel"]
+    ends = (processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id)
+    return str(processor.tokenizer.decode([t for t in tokens if t not in ends], skip_special_tokens=False))
 
 
 class Watch:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,21 +23,7 @@ from benchmark.scales import TINY
 from benchmark.scoring.predict import decode
 from benchmark.slicing.donut import stacks, units_of
 from benchmark.slicing.groups import cut
-from tests.running.runs import config, quick_measurements
-
-ALONE = """
-import json, sys
-from PIL import Image
-from transformers import DonutProcessor, VisionEncoderDecoderModel
-
-folder, page = sys.argv[1:]
-model = VisionEncoderDecoderModel.from_pretrained(folder)
-processor = DonutProcessor.from_pretrained(folder)
-pixels = processor(Image.open(page).convert("RGB"), return_tensors="pt").pixel_values
-tokens = model.generate(pixels)[0, 1:].tolist()
-assert "benchmark" not in sys.modules
-print(json.dumps([tokens, model.config.architectures]))
-"""
+from tests.running.runs import config, quick_measurements, read_by_transformers
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +82,17 @@ def test_transformers_loads_what_it_can_express(
     target, page = tmp_path / "mine", tmp_path / "page.png"
     assert main(["export", str(output), record.cell, str(target)]) == 0
     Image.fromarray(np.asarray(pages.pages[:][0])).save(page)
-    command = [sys.executable, "-c", ALONE, str(target), str(page)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    tokens, architectures = json.loads(ran.stdout)
-    assert architectures == ["VisionEncoderDecoderModel"]
-    ends = (processor.tokenizer.eos_token_id, processor.tokenizer.pad_token_id)
-    written = processor.tokenizer.decode([t for t in tokens if t not in ends], skip_special_tokens=False)
-    assert [written] == decode(model, processor, pages.pages[:1], "<s_receipts-mini>", model.longest)
+    expected = decode(model, processor, pages.pages[:1], "<s_receipts-mini>", model.longest)
+    assert [read_by_transformers(target, page, processor)] == expected
     assert "VisionEncoderDecoderModel.from_pretrained" in (target / "README.md").read_text()
+
+
+def test_packed_it_is_the_same_model(finished: Path, tmp_path: Path) -> None:
+    record, target = record_of(finished), tmp_path / "mine"
+    assert main(["export", str(finished), record.cell, str(target), "--packed"]) == 0
+    assert not list(target.glob("model*.safetensors"))
+    assert fingerprint(load_checkpoint(target).model) == record.model_hash
+    assert "cannot express this model: its zeros are left out of the file." in (target / "README.md").read_text()
 
 
 def complaint(output: Path, cell: str, target: Path, capsys: pytest.CaptureFixture[str]) -> str:

@@ -16,13 +16,14 @@ from benchmark.cli import main
 from benchmark.models.checkpoint import load_checkpoint, load_model
 from benchmark.models.hub import find_checkpoint
 from benchmark.models.processor import needed_tokens
+from benchmark.records.files import predictions_path, read_predictions, read_records
 from benchmark.records.record import Record
 from benchmark.running.runner import outline, run
 from benchmark.running.setup import RunConfig, set_up
 from benchmark.scales import Changes
 from benchmark.types import Dataset
 from tests.foreign import HEIGHT, POSITIONS, WIDTH, save_foreign
-from tests.running.runs import config, quick_measurements
+from tests.running.runs import config, quick_measurements, read_by_transformers
 
 FEW = Changes(documents=16, batch=2, learning_rate=1e-3)
 
@@ -108,6 +109,39 @@ class TestRun:
         save_foreign(tmp_path / "My Donut", "<x>")
         (after,) = (job.key for job in set_up(given(tmp_path / "My Donut", tmp_path)).jobs if job.scored)
         assert before != after
+
+
+def test_from_a_checkpoint_and_a_folder_to_a_model_that_plain_transformers_reads(
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bills, output, target = tmp_path / "bills", tmp_path / "out", tmp_path / "mine"
+    assert main(["generate", "receipts-mini", str(bills), "--documents", "10"]) == 0
+    arguments = [
+        *("run", "--teacher", str(foreign), "--data", f"bills={bills}", "--strategies", "teacher,none,prune-distill"),
+        *("--documents", "8", "--batch", "4", "--learning-rate", "0.001", "--output", str(output)),
+    ]
+    with quick_measurements():
+        assert main(arguments) == 0
+    told = capsys.readouterr()
+    assert "none is left out" in told.err
+    assert "which takes at least 30." in told.out
+    assert "The teacher did not know the task: it was fine-tuned on 8 documents first." in told.out
+    records = {record.strategy: record for record in read_records(output)}
+    assert set(records) == {"teacher", "prune-distill"}
+    record = records["prune-distill"]
+    assert (record.teacher, record.teacher_changes) == (
+        "My Donut",
+        {"documents": 8, "batch": 4, "learning_rate": 0.001},
+    )
+    assert str(tmp_path) not in record.model_dump_json()
+
+    assert main(["export", str(output), record.cell, str(target)]) == 0
+    (prediction,) = read_predictions(predictions_path(output, record.cell))
+    processor = load_checkpoint(target).processor
+    assert read_by_transformers(target, bills / prediction.id, processor) == prediction.text
+    card = (target / "README.md").read_text()
+    assert "--data bills=DIR --teacher 'My Donut' --documents 8 --batch 4 --learning-rate 0.001 --protocol task" in card
+    assert "the teacher was fine-tuned on 8 documents of bills" in card
 
 
 class TestForms:
