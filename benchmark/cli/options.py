@@ -92,7 +92,8 @@ def parse_data(data: Sequence[str] | None, key_order: str | None, split: str | N
             raise UserError(f"--data {text!r} is not NAME=DIR")
         if name in folders:
             raise UserError(f"--data {text}: the name is that of {folders[name].path} already")
-        folders[name] = Folder(name, Path(path), order, shares)
+        # A shell expands no ~ after the = of a name with a hyphen.
+        folders[name] = Folder(name, Path(path).expanduser(), order, shares)
     return tuple(folders.values())
 
 

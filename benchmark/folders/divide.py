@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from benchmark.errors import UserError
 from benchmark.folders.folder import Folder, Shares
@@ -27,21 +27,20 @@ def read_splits(folder: Folder) -> Rows:
     flat = (folder.path / METADATA).is_file()
     if not found and not flat:
         raise UserError(f"data set {folder.name}: {folder.path} has no train/{METADATA}, and no {METADATA} of its own")
+    own: Rows = {split: tuple(found.get(split, ())) for split in SPLITS}
     if folder.shares is None:
-        return {split: tuple(found.get(split, ())) for split in SPLITS}
+        return own
     loose = read_metadata(folder.path, folder.key_order, spellings) if flat else []
-    shared = [split for split, share in zip(SPLITS, folder.shares, strict=True) if share]
-    pool = [*loose, *(row for split in shared for row in found.get(split, ()))]
-    return {split: tuple(found.get(split, ())) for split in SPLITS if split not in shared} | _divided(
-        pool, folder.shares, shared
-    )
+    return _divided(own, loose, folder.shares)
 
 
-def _divided(rows: Iterable[Row], shares: Shares, shared: Sequence[Split]) -> Rows:
+def _divided(own: Rows, loose: Iterable[Row], shares: Shares) -> Rows:
+    """All documents in splits by their names; what has no share stays as it is, and gives nothing away."""
+    shared = [split for split, share in zip(SPLITS, shares, strict=True) if share]
     divided: dict[Split, list[Row]] = {split: [] for split in shared}
-    for row in rows:
+    for row in chain(loose, *(own[split] for split in shared)):
         divided[split_of(row.file_name, shares)].append(row)
-    return {split: tuple(found) for split, found in divided.items()}
+    return own | {split: tuple(found) for split, found in divided.items()}
 
 
 def split_of(file_name: str, shares: Shares) -> Split:
