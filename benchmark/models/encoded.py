@@ -15,7 +15,7 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.pages import LazyPages, Pages, stacked
-from benchmark.models.processor import encode, fit_page, to_text
+from benchmark.models.processor import categories_of, encode, fit_page, to_text
 from benchmark.page import to_page
 from benchmark.truth import Losses, check_keys, plain
 from benchmark.types import Document, Json, Page
@@ -83,7 +83,8 @@ def encode_documents(
         kept.append(replace(document, page=_NOTHING))
         if not lazy:
             pages.append(page)
-    labels = encode(processor, [to_text(document.ground_truth) for document in kept], longest)
+    categories = categories_of(processor)
+    labels = encode(processor, [to_text(document.ground_truth, categories) for document in kept], longest)
     alternatives = tuple(document.alternatives for document in kept)
     return EncodedDocuments(
         tuple(document.id for document in kept),

@@ -123,7 +123,9 @@ class Shared:
         return Calibration(to_pixels(processor, found.pages[:]), inputs, found.labels)
 
     def _test(self, cell: Cell) -> EncodedDocuments:
-        return self._encoded(cell, "test", 0, self.scale.test_documents, self.processor(cell.dataset))
+        # Of embedded documents there are as many as one likes, of others all count.
+        count = self.scale.test_documents if cell.dataset.embedded else None
+        return self._encoded(cell, "test", 0, count, self.processor(cell.dataset))
 
     def _evaluator(self, job: Job) -> Evaluator:
         cell = job.cell
@@ -135,12 +137,14 @@ class Shared:
         evaluator.compare_with(self.teacher(job))
         return evaluator
 
-    def _encoded(self, cell: Cell, split: Split, seed: int, count: int, processor: DonutProcessor) -> EncodedDocuments:
-        wanted = _cut(count, cell.limit)
+    def _encoded(
+        self, cell: Cell, split: Split, seed: int, count: int | None, processor: DonutProcessor
+    ) -> EncodedDocuments:
+        wanted = cell.limit if count is None else _cut(count, cell.limit)
         documents = cell.dataset.open(self.scale, split, seed, wanted)
         if not len(documents):
             raise UserError(f"data set {cell.dataset.name} has no {split} split")
-        if len(documents) > wanted:  # a plugin may give more than it was asked for
+        if wanted is not None and len(documents) > wanted:  # a plugin may give more than it was asked for
             documents = [documents[i] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
         # What a stranger's documents do in a forked process nobody knows.

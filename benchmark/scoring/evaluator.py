@@ -21,7 +21,7 @@ from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
-from benchmark.models.processor import encode, fit_page, prompt_of, to_json, to_text
+from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json, to_text
 from benchmark.page import read_page
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
@@ -84,7 +84,8 @@ class Evaluator:
         Answers go the way of a model's, as tokens: no blind reader writes what a perfect one cannot.
         """
         known = plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
-        labels = encode(self.processor, [to_text(truth) for truth in known], self.longest)
+        categories = categories_of(self.processor)
+        labels = encode(self.processor, [to_text(truth, categories) for truth in known], self.longest)
         answers = [to_json(self.processor, text) for text in perfect(self.processor, labels, self.longest)]
         accepted = self.test.accepted
         return max(sum(best_ted(answer, truths) for truths in accepted) / len(accepted) for answer in answers)

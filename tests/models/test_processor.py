@@ -13,7 +13,7 @@ from transformers import DonutImageProcessorPil, DonutProcessor
 from benchmark.measure.latency import read_fixed
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import fit_page, to_pixels
+from benchmark.models.processor import build_processor, categories_of, encode, fit_page, to_json, to_pixels, to_text
 from benchmark.scales import TINY
 from benchmark.scoring.evaluator import evaluate_checkpoint
 from benchmark.scoring.predict import decode
@@ -191,3 +191,15 @@ def logits(path: Path, pages: EncodedDocuments, dataset: Dataset) -> torch.Tenso
     course = TrainingData(dataset, loaded.processor, pages, pages, loaded.model, TINY.quick, len(pages))
     with torch.no_grad():
         return course.outputs_of(loaded.model, {"pages": pages.pages[:2], "labels": pages.labels[:2]}).logits
+
+
+def test_a_value_with_a_token_of_its_own_is_written_as_it_and_read_back() -> None:
+    """Donut's classes of documents: ``<invoice/>``."""
+    processor = build_processor(TINY, [])
+    processor.tokenizer.add_tokens(["<s_class>", "</s_class>", "<invoice/>"], special_tokens=True)
+    assert categories_of(processor) == {"invoice"}
+    text = to_text({"class": ["invoice", "letter"]}, categories_of(processor))
+    assert text == "<s_class><invoice/><sep/>letter</s_class>"
+    (row,) = encode(processor, [text], 20)
+    assert processor.tokenizer.convert_tokens_to_ids("<invoice/>") in row.tolist()
+    assert to_json(processor, text) == {"class": ["invoice", "letter"]}

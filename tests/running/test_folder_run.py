@@ -53,7 +53,7 @@ def test_a_run_side_by_side_reads_it_and_says_what_to_know(
     teacher, prune = sorted(read_records(output), key=lambda record: record.strategy != "teacher")
     for record in (teacher, prune):
         assert (record.status, record.dataset, record.task) == ("ok", "bills", "extraction")
-        assert (record.dataset_source, record.dataset_notes) == (f"the folder {folder}", [unseen])
+        assert (record.dataset_source, record.dataset_notes) == (f"the folder {folder.name}", [unseen])
         assert record.metrics is not None
         assert (record.metrics.several_truths, record.metrics.unknown_characters) == (1, 1)
         assert record.test_documents == 5

@@ -16,6 +16,7 @@ from benchmark.running.setup import RunConfig, set_up
 from benchmark.scales import TINY
 from benchmark.types import Dataset
 from benchmark.zoo.store import open_zoo
+from tests.folders.papers import bills, write_truths
 from tests.running.bench import Bench
 
 
@@ -45,6 +46,22 @@ def test_what_the_teachers_say_is_kept_for_two_data_sets(bench: Bench, datasets:
     assert bench.shared.training_data(one).taught(features=True) is not said
     bench.shared.forget()
     assert not data._taught
+
+
+def test_all_test_documents_of_a_folder_are_read_and_as_many_embedded_ones_as_the_scale_has(
+    datasets: dict[str, Dataset], tmp_path: Path
+) -> None:
+    truth = {"total": "1"}
+    folder = write_truths(tmp_path / "bills", {"train": [truth], "validation": [truth], "test": [truth] * 5})
+    few = replace(TINY, test_documents=3)
+    bench = Bench(open_zoo(few), datasets["synthdog-mini"], few, tmp_path / "out")
+    teacher = load_plugins().strategies["teacher"].item.under("task")
+
+    def read(dataset: Dataset, limit: int | None) -> int:
+        return len(bench.shared.test(bench.job(Cell(teacher, dataset, few, "task", "quick", seed=0, limit=limit))))
+
+    assert [read(bills(folder), limit) for limit in (None, 4, 9)] == [5, 4, 5]
+    assert read(datasets["receipts-mini"], None) == 3
 
 
 def test_a_run_goes_seed_by_seed_and_data_set_by_data_set_reading_first(tmp_path: Path) -> None:
