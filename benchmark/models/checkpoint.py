@@ -55,7 +55,7 @@ def load_config(folder: Path) -> VisionEncoderDecoderConfig:
     """The config of a Donut. Raises `UserError` if it cannot be read or is another model's."""
     try:
         with silent():
-            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
     parts = [config, *(getattr(config, part, None) for part in ("encoder", "decoder"))]

@@ -213,5 +213,6 @@ def _prompt(processor: DonutProcessor, dataset: str | None) -> str:
     wanted = [token for token in known if dataset is None or token == f"<s_{dataset}>"]
     if len(wanted) != 1:
         names = ", ".join(token[3:-1] for token in known) or "none"
-        raise UserError(f"say with --dataset what to read; this checkpoint knows the data sets: {names}")
+        what = "say with --dataset what to read" if dataset is None else f"it does not know the prompt <s_{dataset}>"
+        raise UserError(f"{what}; this checkpoint knows the data sets: {names}")
     return wanted[0]

@@ -194,6 +194,14 @@ class TestForms:
         with pytest.raises(UserError, match=r"is no Donut.*: it is a vision-encoder-decoder of vit and gpt2"):
             load_model(tmp_path)
 
+    def test_what_it_brings_is_not_executed(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}')
+        (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+        (tmp_path / "model.safetensors").touch()
+        with pytest.raises(UserError, match="contains custom code"):
+            load_model(tmp_path)
+        assert not (tmp_path / "executed").exists()
+
 
 class TestHub:
     @pytest.fixture(autouse=True)
