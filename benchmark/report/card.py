@@ -104,6 +104,7 @@ def _making(record: Record) -> Iterator[str]:
     yield f"- documents in training: {record.documents:,}, in {record.steps:,} steps"
     if record.teacher_documents is not None:
         yield f"- before it the teacher was fine-tuned on {record.teacher_documents:,} documents of {record.dataset}"
+    yield from (f"- of the documents: {note}" for note in record.dataset_notes)
     yield from (f"- {name}: {value}" for name, value in sorted(record.environment.items()))
     source = record.source or ""
     strategy = Path(source).name if source.endswith(".py") else source
