@@ -73,13 +73,13 @@ class Changes:
         )
 
     @property
-    def values(self) -> dict[str, float]:
+    def values(self) -> dict[str, int | float]:
         """What is changed."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
         """As a part of the name of a scale: what changes a result is in the name of its cell."""
-        return "".join(f"-{name.rpartition('_')[2]}{value:g}" for name, value in self.values.items())
+        return "".join(f"-{name.rpartition('_')[2]}{value!r}" for name, value in self.values.items())
 
 
 @dataclass(frozen=True, slots=True)

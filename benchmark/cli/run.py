@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from benchmark.records.record import Record
 
 EXECUTORS = ("local",)
+JOBS_HELP = "Cells side by side, each in a process of 2 to 3 GB on its share of the threads: the last digits change."
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
     key_order: KeyOrderOption = None,
     split: SplitOption = None,
     plugin: PluginOption = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells side by side, each in a process of 2 to 3 GB.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help=JOBS_HELP)] = 1,
     executor: Annotated[str, typer.Option(help=f"What runs the cells: {', '.join(EXECUTORS)}.")] = "local",
     device: DeviceOption = "auto",
     settings: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value.")] = None,
@@ -70,7 +71,7 @@ def run(
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
     check_known("scale", scale, SCALES)
-    chosen_protocol = find_protocol(protocol or ("task" if teacher else "paper"))
+    chosen_protocol = find_protocol(protocol or ("paper" if teacher is None else "task"))
     changes = Changes(max_tokens, documents, batch, learning_rate)
     check_teacher(teacher, chosen_protocol, scale, changes)
     check_known("budget", budget, BUDGETS)

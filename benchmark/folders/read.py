@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -87,13 +88,19 @@ class FolderDocuments(Sequence[Document]):
         if isinstance(index, slice):
             return FolderDocuments(self.folder, self.rows[index])
         row = self.rows[index]
+        source = _within(self.folder, row.source)
         try:
             page = read_page(row.image)
         except UserError as error:
-            raise UserError(f"{row.source}: {error}") from error
+            raise UserError(_within(self.folder, f"{source}: {error}")) from error
         first, *others = row.truths
         name = row.image.relative_to(self.folder).as_posix()
-        return Document(name, page, first, source=row.source, alternatives=tuple(others))
+        return Document(name, page, first, source=source, alternatives=tuple(others))
+
+
+def _within(folder: Path, text: str) -> str:
+    """Without the path of the folder, which has no place in a record."""
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def _some(rows: Sequence[Row], seed: int, count: int | None) -> Sequence[Row]:
@@ -130,10 +137,10 @@ def _notes(folder: Folder, rows: Rows, known: set[str]) -> list[str]:
         notes.append(f"its splits are made by a hash of the file names (--split {shares}: {counts} documents)")
     if folder.key_order != "donut":
         notes.append("keys are written as they stand in the file, not in Donut's order")
-    return [*notes, *_unseen(rows, known)]
+    return [*notes, *_unseen(folder, rows, known)]
 
 
-def _unseen(rows: Rows, known: set[str]) -> list[str]:
+def _unseen(folder: Folder, rows: Rows, known: set[str]) -> list[str]:
     """Keys that training never has are spelled in pieces, and nothing has taught the model to write them."""
     first: dict[str, str] = {}
     documents = 0
@@ -141,7 +148,7 @@ def _unseen(rows: Rows, known: set[str]) -> list[str]:
         new = sorted(set().union(*map(keys_of, row.truths)) - known)
         documents += bool(new)
         for key in new:
-            first.setdefault(key, row.source)
+            first.setdefault(key, _within(folder.path, row.source))
     if not first:
         return []
     keys = ", ".join(f"{key!r} ({source})" for key, source in list(first.items())[:3])

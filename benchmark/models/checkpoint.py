@@ -66,12 +66,17 @@ def load_config(folder: Path) -> VisionEncoderDecoderConfig:
     return cast(VisionEncoderDecoderConfig, config)
 
 
+def check_weights(folder: Path) -> None:
+    """Raise `UserError` if there are no weights that can be read."""
+    if not any((folder / name).is_file() for name in _READERS):
+        raise UserError(_without_weights(folder))
+
+
 def load_model(path: str | Path) -> Donut:
     """Load the weights of a folder, dense or packed, in float32. `UserError` as for `load_checkpoint`."""
     folder = Path(path)
-    read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
-    if read is None:
-        raise UserError(_without_weights(folder))
+    check_weights(folder)
+    read = next(read for name, read in _READERS.items() if (folder / name).is_file())
     config = load_config(folder)
     try:
         with silent():
@@ -91,9 +96,11 @@ def load_model(path: str | Path) -> Donut:
 def _without_weights(folder: Path) -> str:
     if not any(path for pattern in _PICKLES for path in folder.glob(pattern)):
         return f"{folder} is no checkpoint: it has no {WEIGHTS}"
+    target = f"{folder.resolve().name}-safetensors"
     convert = (
-        "from transformers import VisionEncoderDecoderModel as Model; "
-        f"Model.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+        "from transformers import DonutProcessor, VisionEncoderDecoderModel; "
+        f"[kind.from_pretrained({str(folder)!r}).save_pretrained({target!r}) "
+        "for kind in (VisionEncoderDecoderModel, DonutProcessor)]"
     )
     return f'{folder} has its weights as a pickle, which is not opened here; this converts them: python -c "{convert}"'
 
@@ -146,7 +153,7 @@ _READERS = {WEIGHTS: _read_dense, SHARDS: _read_dense, PACKED: _read_packed}
 
 def load_processor(path: str | Path) -> DonutProcessor:
     """The processor of a folder, or the one that the folder's ``processor.json`` points to."""
-    place = _place_of_processor(Path(path))
+    place = place_of_processor(Path(path))
     try:
         with silent():
             processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
@@ -155,7 +162,8 @@ def load_processor(path: str | Path) -> DonutProcessor:
         raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
 
 
-def _place_of_processor(folder: Path) -> Path:
+def place_of_processor(folder: Path) -> Path:
+    """Where the processor of a checkpoint lies. Raises `UserError` if there is none."""
     if (folder / _TOKENIZER).is_file():
         return folder
     pointer = folder / POINTER

@@ -128,7 +128,7 @@ class Record(_Frozen):
     task: Literal["reading", "extraction"]
     scale: str
     teacher: str | None = None
-    teacher_changes: dict[str, float] = {}
+    teacher_changes: dict[str, int | float] = {}
     protocol: ProtocolName
     seed: int
     seed_changes: list[str] = []

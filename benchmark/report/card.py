@@ -118,7 +118,7 @@ def _options(record: Record) -> Iterator[str]:
     yield from ("--data", f"{record.dataset}=DIR") if of_folder else ("--datasets", record.dataset)
     yield from ("--scale", record.scale) if record.teacher is None else ("--teacher", record.teacher)
     for name, value in record.teacher_changes.items():
-        yield from (f"--{name.replace('_', '-')}", f"{value:g}")
+        yield from (f"--{name.replace('_', '-')}", f"{value!r}")
     yield from ("--protocol", record.protocol, "--budget", record.budget, "--seeds", str(record.seed))
     for name, text in sorted(record.options.items()):
         yield from ("--set", f"{name}={text}")

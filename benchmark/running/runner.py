@@ -14,8 +14,8 @@ from benchmark.running.setup import Run, RunConfig, set_up
 def run(config: RunConfig) -> list[Record]:
     """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on."""
     setup = set_up(config)
-    for reason in setup.left_out.values():
-        setup.say(reason)
+    for remark in setup.remarks:
+        setup.say(remark)
     migrate_records(config.output)
     for dataset in {job.cell.dataset.name: job.cell.dataset for job in setup.jobs}.values():
         for note in dataset.notes:
@@ -42,7 +42,7 @@ def outline(setup: Run) -> list[str]:
         needs = " and ".join(need.cell.title for need in job.needs)
         lines.append(f"{number}. {job.cell.title}{for_others}: {state}{needs and f', needs {needs}'}")
     waiting = sum(job.scored and (job.name not in records or records[job.name].unmeasured) for job in setup.jobs)
-    return [*setup.left_out.values(), *lines, f"At last {waiting} of these cells would be measured."]
+    return [*setup.remarks, *lines, f"At last {waiting} of these cells would be measured."]
 
 
 def finished(setup: Run) -> dict[str, Record]:

@@ -47,7 +47,7 @@ class RunConfig:
     data: tuple[Folder, ...] = ()
     """Folders of documents; their names are among `datasets`."""
     jobs: int = 1
-    """How many cells are run side by side, each in a process of its own."""
+    """How many cells are run side by side, each in a process of its own; a script has to guard its `__main__` then."""
     teacher: str | None = None
     """A folder or a hub id in the place of the scale's zoo; the scale is then that of this checkpoint."""
     changes: Changes = field(default_factory=Changes)
@@ -66,8 +66,8 @@ class Run:
     zoo: Zoo
     checkpoints: Checkpoints
     device: torch.device
-    left_out: dict[str, str]
-    """Strategies that have no cells, and why."""
+    remarks: tuple[str, ...]
+    """What to say before it begins: which strategies have no cells, and what a given teacher has to learn."""
     console: Console = field(default_factory=lambda: Console(stderr=True))
 
     def say(self, line: str) -> None:
@@ -82,7 +82,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     """
     registry = with_folders(load_plugins(config.plugins), config.data)
     device = find_device(config.device)
-    zoo = open_teacher(config.teacher, config.changes) if config.teacher else open_zoo(SCALES[config.scale])
+    zoo = open_teacher(config.teacher, config.changes) if config.teacher is not None else open_zoo(SCALES[config.scale])
     scale = zoo.scale
     # Read now: what is edited while a run goes on belongs to the next one.
     contents = {
@@ -91,9 +91,11 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     }
     left_out = _left_out(config, registry, zoo)
     cells = _cells(config, registry, scale, [name for name in config.strategies if name not in left_out], device.type)
+    about = (zoo.remark(registry.datasets[name].item) for name in config.datasets)
+    remarks = (*left_out.values(), *filter(None, about))
     planner = Planner(zoo, registry.datasets[scale.reading].item, contents)
     jobs = planner.plan(vary(cells) if vary else cells)
-    return Run(config, jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, left_out)
+    return Run(config, jobs, planner, registry, scale, zoo, Checkpoints(config.output), device, remarks)
 
 
 def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]:
@@ -106,7 +108,7 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
         if not zoo.brings(model)
     }
     if len(left_out) == len(config.strategies):
-        raise UserError(next(iter(left_out.values())))
+        raise UserError("; ".join(left_out.values()))
     return left_out
 
 

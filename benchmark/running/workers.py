@@ -34,8 +34,14 @@ class Worker:
         self._pool = ProcessPoolExecutor(1, context, _begin, (theirs, threads))
 
     def submit(self, task: Task) -> Future[Outcome]:
+        """Raises `BrokenProcessPool` if the process has died since its last task."""
         with _uninterrupted():  # it starts the process when the first task comes
             return self._pool.submit(_carry_out, self._config, task.job.name, task.job.key, task.scored, task.refusal)
+
+    def end(self) -> None:
+        """When its task is done."""
+        self._pool.shutdown()
+        self._leash.close()
 
     def stop(self) -> None:
         """At once, whatever it is doing."""
@@ -53,7 +59,8 @@ class _Busy:
 def side_by_side(agenda: Agenda, setup: Run, count: int) -> Iterator[tuple[Task, Outcome]]:
     """The outcomes of all tasks as they come, by `count` processes that share the threads of this one.
 
-    A process that dies costs its task. Raises what ends a run, as `carry_out`; the processes are gone then.
+    A process that dies costs the task that it is at, if any. Raises what ends a run, as `carry_out`; the processes are
+    gone then.
     """
     threads = max(1, torch.get_num_threads() // count)
     idle = [Worker(setup.config, threads) for _ in range(count)]
@@ -65,8 +72,9 @@ def side_by_side(agenda: Agenda, setup: Run, count: int) -> Iterator[tuple[Task,
                 task = agenda.take(last.get(worker), [other.task.job for other in busy.values()])
                 if task is not None:
                     idle.remove(worker)
-                    last[worker] = task.job
-                    busy[worker.submit(task)] = _Busy(worker, task, time.perf_counter())
+                    at_work, future = _submitted(worker, task, setup.config, threads)
+                    last[at_work] = task.job
+                    busy[future] = _Busy(at_work, task, time.perf_counter())
             for future in wait(busy, return_when=FIRST_COMPLETED).done:
                 done = busy.pop(future)
                 try:
@@ -80,8 +88,20 @@ def side_by_side(agenda: Agenda, setup: Run, count: int) -> Iterator[tuple[Task,
                 agenda.settle(done.task, outcome)
                 yield done.task, outcome
     finally:
-        for worker in [*idle, *(one.worker for one in busy.values())]:
-            worker.stop()
+        for one in busy.values():
+            one.worker.stop()
+        for worker in idle:
+            worker.end()
+
+
+def _submitted(worker: Worker, task: Task, config: RunConfig, threads: int) -> tuple[Worker, Future[Outcome]]:
+    """The worker that does it: another one where this has died while it waited, which costs nothing."""
+    try:
+        return worker, worker.submit(task)
+    except BrokenProcessPool:
+        worker.stop()
+        another = Worker(config, threads)
+        return another, another.submit(task)
 
 
 _runs: list[tuple[Run, Shared]] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from benchmark.models.donut import Donut
 
+_MODEL = ("*.safetensors", "*.safetensors.index.json", "config.json")
+_PROCESSOR = ("*tokenizer*.json", "*processor*.json", "special_tokens_map.json", "added_tokens.json", "*.model")
+_LONGEST = 40
 _LEARNING_RATE = 3e-5
 """Of Donut's fine-tuning (clovaai/donut, config/train_cord.yaml)."""
 _QUICK = Budget(0, 2400, batch=8, learning_rate=_LEARNING_RATE, evaluations=2, save_steps=100, optimizer="adam")
@@ -26,19 +30,21 @@ _FULL = replace(_QUICK, task_documents=24_000, evaluations=10, save_steps=250)
 """As many as Donut's 30 epochs of the 800 receipts of CORD."""
 
 
+@dataclass(frozen=True)
 class GivenTeacher(Zoo):
-    """One model: the teacher of every task that it knows, and what the teachers of others are fine-tuned from."""
+    """One model: the teacher of every task that it knows, and what the teachers of others are fine-tuned from.
+
+    `content` is a hash of it.
+    """
+
+    content: str
 
     @property
     def given(self) -> str:
         return _title(self.folder)
 
     def fingerprint(self, strategy: str, dataset: str) -> str:
-        return self._content
-
-    @cached_property
-    def _content(self) -> str:
-        return content_hash(self.folder, sorted(p for p in self.folder.iterdir() if p.is_file()))
+        return self.content
 
     def processor(self) -> DonutProcessor:
         from benchmark.models.checkpoint import load_processor
@@ -57,11 +63,21 @@ class GivenTeacher(Zoo):
 
     def task_teacher(self, dataset: Dataset) -> Path | None:
         """It is its own teacher if it knows the prompt of a data set and all of its tags."""
+        knows = dataset.name == self.scale.reading or not self._unknown(dataset)
+        return self.folder if knows else None
+
+    def remark(self, dataset: Dataset) -> str | None:
+        unknown = self._unknown(dataset)
+        if not unknown:
+            return None
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        tokens = f"{', '.join(unknown[:3])}{more}"
+        return f"{self.given} does not know {tokens}: it is fine-tuned on {dataset.name} first"
+
+    def _unknown(self, dataset: Dataset) -> list[str]:
         from benchmark.models.processor import needed_tokens
 
-        known = self._vocabulary
-        knows = dataset.name == self.scale.reading or all(token in known for token in needed_tokens(dataset))
-        return self.folder if knows else None
+        return [token for token in needed_tokens(dataset) if token not in self._vocabulary]
 
     @cached_property
     def _vocabulary(self) -> frozenset[str]:
@@ -76,17 +92,21 @@ class GivenTeacher(Zoo):
 
 
 def open_teacher(name: str, changes: Changes) -> GivenTeacher:
-    """The given teacher, and with it the scale. `UserError` if it is no Donut, or has too few positions."""
+    """The given teacher, and with it the scale. `UserError` if it is no Donut that can be trained, or is too small."""
+    from benchmark.models.checkpoint import check_weights
+
     folder = find_checkpoint(name)
-    return GivenTeacher(folder, scale_of(folder, changes))
+    check_weights(folder)
+    content = content_of(folder)
+    return GivenTeacher(folder, scale_of(folder, content, changes), content)
 
 
-def scale_of(folder: Path, changes: Changes) -> Scale:
+def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
     """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning."""
-    from benchmark.models.checkpoint import load_config, load_processor
+    from benchmark.models.checkpoint import load_config
 
     encoder, decoder = (getattr(load_config(folder), part) for part in ("encoder", "decoder"))
-    size = load_processor(folder).image_processor.size
+    height, width = _page_of(folder)
     tokens = changes.max_tokens or decoder.max_position_embeddings
     if tokens > decoder.max_position_embeddings:
         raise UserError(f"--max-tokens {tokens}: {_title(folder)} has {decoder.max_position_embeddings} positions")
@@ -101,10 +121,10 @@ def scale_of(folder: Path, changes: Changes) -> Scale:
     )
     return replace(
         TINY,
-        name=f"own-{re.sub(r'[^a-z0-9]+', '-', _title(folder).lower()).strip('-') or 'teacher'}{changes}",
+        name=f"own-{_slug(folder)}-{content[:6]}{changes}",
         summary=f"that of {_title(folder)}",
-        height=int(size["height"]),
-        width=int(size["width"]),
+        height=height,
+        width=width,
         patch=encoder.patch_size,
         window=encoder.window_size,
         max_tokens=tokens,
@@ -117,8 +137,36 @@ def scale_of(folder: Path, changes: Changes) -> Scale:
     )
 
 
+def _page_of(folder: Path) -> tuple[int, int]:
+    """Height and width of its pages. Raises `UserError` if its processor has no such size, or lacks a token."""
+    from benchmark.models.checkpoint import load_processor
+
+    processor = load_processor(folder)
+    size = processor.image_processor.size
+    if not all(isinstance(size.get(side), int) for side in ("height", "width")):
+        raise UserError(f"the processor of {folder} has pages of the size {dict(size)}, not of a height and a width")
+    for kind in ("eos_token", "pad_token"):
+        if getattr(processor.tokenizer, kind) is None:
+            raise UserError(f"the tokenizer of {folder} has no {kind}, without which no text has an end")
+    return size["height"], size["width"]
+
+
+def content_of(folder: Path) -> str:
+    """A hash of what makes a checkpoint: its weights, config and processor, and nothing else in its folder."""
+    from benchmark.models.checkpoint import place_of_processor
+
+    parts = ((folder, _MODEL), (place_of_processor(folder), _PROCESSOR))
+    hashes = [content_hash(place, (p for name in names for p in place.glob(name))) for place, names in parts]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
 def _title(folder: Path) -> str:
     """The name of a folder, or the id of a hub's model, which lies in models--OWNER--NAME/snapshots/REVISION."""
     repository = folder.parent.parent.name
     hub = folder.parent.name == "snapshots" and repository.startswith("models--")
     return repository.removeprefix("models--").replace("--", "/") if hub else folder.resolve().name
+
+
+def _slug(folder: Path) -> str:
+    """Its name as letters of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", _title(folder).lower())[:_LONGEST].strip("-") or "teacher"

@@ -63,6 +63,10 @@ class Zoo:
 
         return load_model(self.folder / name)
 
+    def remark(self, dataset: Dataset) -> str | None:
+        """What to say of the teacher on a data set before a run; None: nothing."""
+        return None
+
     def brings(self, name: str) -> bool:
         """Whether there is a reference model of that name."""
         return (self.folder / name / RECIPE).is_file()

@@ -6,7 +6,7 @@ from benchmark import Dataset, hookimpl, hub_dataset
 
 KEYS = (
     *("menu", "nm", "num", "unitprice", "cnt", "discountprice", "price", "itemsubtotal", "vatyn", "etc", "sub"),
-    *("void_menu", "void_total"),
+    "void_menu",
     *("sub_total", "subtotal_price", "discount_price", "service_price", "othersvc_price", "tax_price"),
     *("total", "total_price", "total_etc", "cashprice", "changeprice", "creditcardprice", "emoneyprice"),
     *("menutype_cnt", "menuqty_cnt"),

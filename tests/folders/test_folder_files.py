@@ -94,7 +94,7 @@ def test_an_image_that_cannot_be_read_is_told_by_file_and_line(content: bytes | 
     dataset = bills(tmp_path)
     with pytest.raises(UserError) as caught:
         encode_documents(dataset.open(TINY, "train", 0, None), build_processor(TINY, [dataset]), 20)
-    where = f"{tmp_path / 'train' / 'metadata.jsonl'}, line 2: cannot read the image {broken}: "
+    where = f"train/metadata.jsonl, line 2: cannot read the image {broken.relative_to(tmp_path)}: "
     assert str(caught.value).startswith(where)
     assert "\n" not in str(caught.value)
 

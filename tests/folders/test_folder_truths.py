@@ -95,7 +95,7 @@ class TestTask:
         dataset = bills(write_truths(tmp_path, found))
         assert dataset.keys == ("menu", "nm")
         (note,) = dataset.notes
-        test = tmp_path / "test" / "metadata.jsonl"
+        test = "test/metadata.jsonl"
         assert note == (
             f"2 documents have keys that training never has: 'total' ({test}, line 1), 'cash' ({test}, line 2), "
             f"'tip' ({test}, line 2)"

@@ -44,7 +44,7 @@ def test_a_run_side_by_side_reads_it_and_says_what_to_know(
     output = tmp_path / "out"
     assert main(command(output, folder, "--limit", "5", "--jobs", "2")) == 0
     out, err = capfd.readouterr()
-    unseen = f"1 document has keys that training never has: 'tip' ({folder}/test/metadata.jsonl, line 4)"
+    unseen = "1 document has keys that training never has: 'tip' (test/metadata.jsonl, line 4)"
     several = "1 of 5 documents has several ground truths: the best counts"
     few = "No ranks: 5 test documents allow no ranking, which takes at least 30."
     assert err.count(f"bills: {unseen}\n") == 1
@@ -181,4 +181,4 @@ class TestEvaluate:
         (folder / "test" / "2.png").write_bytes(b"no image")
         assert main(["evaluate", str(checkpoint), "--data", f"bills={folder}", "--device", "cpu"]) == 2
         *_, last = capfd.readouterr().err.splitlines()
-        assert last.startswith(f"donutbench: {folder}/test/metadata.jsonl, line 3: cannot read the image")
+        assert last.startswith("donutbench: test/metadata.jsonl, line 3: cannot read the image")

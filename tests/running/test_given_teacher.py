@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from benchmark.running.runner import outline, run
 from benchmark.running.setup import RunConfig, set_up
 from benchmark.scales import Changes
 from benchmark.types import Dataset
+from benchmark.zoo.given import content_of
 from tests.foreign import HEIGHT, POSITIONS, WIDTH, save_foreign
 from tests.running.runs import config, quick_measurements, read_by_transformers
 
@@ -51,7 +54,7 @@ def records(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 class TestSizes:
     def test_they_are_the_checkpoint_s(self, foreign: Path, tmp_path: Path) -> None:
         scale = set_up(given(foreign, tmp_path)).scale
-        assert scale.name == "own-my-donut-documents16-batch2-rate0.001"
+        assert re.fullmatch("own-my-donut-[0-9a-f]{6}-documents16-batch2-rate0.001", scale.name)
         assert (scale.height, scale.width, scale.max_tokens, scale.bridge) == (HEIGHT, WIDTH, POSITIONS, False)
         assert (scale.teacher.decoder_layers, scale.teacher.depths) == (4, (1, 2))
         for budget in (scale.quick, scale.full, scale.task_teacher):
@@ -60,7 +63,7 @@ class TestSizes:
 
     def test_without_changes_the_budget_is_donut_s(self, foreign: Path, tmp_path: Path) -> None:
         scale = set_up(given(foreign, tmp_path, changes=Changes())).scale
-        assert (scale.name, scale.full.task_documents, scale.full.batch) == ("own-my-donut", 24_000, 8)
+        assert (scale.full.task_documents, scale.full.batch) == (24_000, 8)
         assert (scale.full.learning_rate, scale.full.reading_documents) == (3e-5, 0)
 
     def test_more_tokens_than_it_has_positions_are_refused(self, foreign: Path, tmp_path: Path) -> None:
@@ -104,11 +107,41 @@ class TestRun:
         ours = load_model(kept)
         assert all(torch.equal(value, ours.state_dict()[name]) for name, value in saved.state_dict().items())
 
+    def test_what_it_does_not_know_is_said(self, foreign: Path, tmp_path: Path) -> None:
+        (line, *_) = outline(set_up(given(foreign, tmp_path)))
+        known = "<s_receipts-mini>, <sep/>, <s_menu>"
+        assert re.fullmatch(
+            rf"My Donut does not know {known} and \d+ more: it is fine-tuned on receipts-mini first", line
+        )
+
     def test_another_checkpoint_of_the_same_name_is_another_teacher(self, foreign: Path, tmp_path: Path) -> None:
-        (before,) = (job.key for job in set_up(given(foreign, tmp_path)).jobs if job.scored)
-        save_foreign(tmp_path / "My Donut", "<x>")
-        (after,) = (job.key for job in set_up(given(tmp_path / "My Donut", tmp_path)).jobs if job.scored)
-        assert before != after
+        other = tmp_path / "My Donut"
+
+        def cell(teacher: Path) -> tuple[str, str]:
+            (found,) = ((job.name, job.key) for job in set_up(given(teacher, tmp_path)).jobs if job.scored)
+            return found
+
+        shutil.copytree(foreign, other)
+        assert cell(other) == cell(foreign)
+        (other / "README.md").write_text("what it is")
+        assert cell(other) == cell(foreign), "only what makes the model counts"
+        settings = json.loads((other / "processor_config.json").read_text())
+        settings["image_processor"]["do_align_long_axis"] = True
+        (other / "processor_config.json").write_text(json.dumps(settings))
+        assert cell(other)[0] != cell(foreign)[0]
+        assert cell(other)[1] != cell(foreign)[1]
+
+    def test_a_processor_that_it_points_to_belongs_to_it(self, foreign: Path, tmp_path: Path) -> None:
+        apart, place = tmp_path / "apart", tmp_path / "processor"
+        shutil.copytree(foreign, apart)
+        place.mkdir()
+        for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
+            (apart / name).rename(place / name)
+        (apart / "processor.json").write_text('{"processor": "../processor"}')
+        before = content_of(apart)
+        text = (place / "processor_config.json").read_text()
+        (place / "processor_config.json").write_text(text.replace("false", "true"))
+        assert content_of(apart) != before
 
 
 def test_from_a_checkpoint_and_a_folder_to_a_model_that_plain_transformers_reads(
@@ -142,6 +175,43 @@ def test_from_a_checkpoint_and_a_folder_to_a_model_that_plain_transformers_reads
     card = (target / "README.md").read_text()
     assert "--data bills=DIR --teacher 'My Donut' --documents 8 --batch 4 --learning-rate 0.001 --protocol task" in card
     assert "the teacher was fine-tuned on 8 documents of bills" in card
+
+
+class TestUnfit:
+    """Told once, before anything is run."""
+
+    @pytest.fixture
+    def broken(self, foreign: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(foreign, tmp_path / "broken"))
+
+    def told(self, broken: Path, tmp_path: Path) -> str:
+        with pytest.raises(UserError) as caught:
+            set_up(given(broken, tmp_path / "out"))
+        return str(caught.value)
+
+    def test_pages_without_height_and_width(self, broken: Path, tmp_path: Path) -> None:
+        path = broken / "processor_config.json"
+        settings = json.loads(path.read_text())
+        settings["image_processor"]["size"] = {"shortest_edge": 128}
+        path.write_text(json.dumps(settings))
+        assert "has pages of the size {'shortest_edge': 128}, not of a height and a width" in self.told(
+            broken, tmp_path
+        )
+
+    def test_a_tokenizer_without_an_end(self, broken: Path, tmp_path: Path) -> None:
+        path = broken / "tokenizer_config.json"
+        settings = json.loads(path.read_text())
+        del settings["eos_token"]
+        path.write_text(json.dumps(settings))
+        assert self.told(broken, tmp_path).endswith("has no eos_token, without which no text has an end")
+
+    def test_no_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        assert self.told(tmp_path / "empty", tmp_path).endswith("empty is no checkpoint: it has no model.safetensors")
+
+    def test_no_name(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="nothing is no checkpoint"):
+            set_up(replace(given(tmp_path, tmp_path), teacher=""))
 
 
 class TestForms:

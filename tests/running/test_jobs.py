@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 
 from benchmark.records.files import read_predictions, read_record
 from benchmark.running.agenda import Agenda
-from benchmark.running.outcome import Outcome
+from benchmark.running.outcome import Outcome, Task
 from benchmark.running.plan import Job
 from benchmark.running.runner import run
 from benchmark.running.setup import set_up
+from benchmark.running.workers import Worker, _submitted
 from tests.running.runs import config, quick_measurements
 
 SUDDEN = """
@@ -116,6 +118,20 @@ def test_side_by_side_gives_the_same_and_a_process_that_dies_costs_its_cell(sudd
         ]
         assert texts[0] == texts[1]
         assert read_record(both.output / "results" / f"{record.cell}.json") == same
+
+
+def test_a_process_that_dies_while_it_waits_costs_nothing(tmp_path: Path) -> None:
+    setup = set_up(config(tmp_path, strategies=("teacher",)))
+    (job,) = setup.jobs
+    worker = Worker(setup.config, 1)
+    worker.submit(Task(job, scored=False, refusal="not now")).result()
+    (process,) = active_children()
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    another, future = _submitted(worker, Task(job, scored=False, refusal="not now"), setup.config, 1)
+    assert another is not worker
+    assert future.result().failure == "not now"
+    another.end()
 
 
 def test_an_interrupt_ends_all_processes_with_one_line(tmp_path: Path) -> None:
