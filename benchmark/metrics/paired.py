@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +11,41 @@ from numpy.typing import NDArray
 RESAMPLES = 4000
 _INTERVAL = (2.5, 97.5)
 
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats, Floats], Floats]
+"""(shares of documents (resamples, documents), values (checkpoints, documents, ...)) -> (resamples, checkpoints)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A mean difference and its 95 % interval."""
+    """A difference and its 95 % interval."""
 
     value: float
     low: float
     high: float
 
+    @property
+    def decisive(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return not self.low <= 0 <= self.high
 
-def paired_difference(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Difference:
-    """The mean of `ours` minus that of `theirs`, each (checkpoints, documents), over the same documents in one order.
+
+def mean_score(shares: Floats, scores: Floats) -> Floats:
+    """The mean of scores (checkpoints, documents)."""
+    means: Floats = shares @ scores.T
+    return means
+
+
+def micro_f1(shares: Floats, counts: Floats) -> Floats:
+    """The micro F1 of counts (checkpoints, documents, 3) of true positives, false negatives and false positives."""
+    tp, fn, fp = np.moveaxis(np.einsum("rd,cdk->rck", shares, counts), 2, 0)
+    whole = tp + (fn + fp) / 2
+    scores: Floats = np.divide(tp, whole, out=np.ones_like(tp), where=whole > 0)
+    return scores
+
+
+def paired_difference(ours: Floats, theirs: Floats, statistic: Statistic = mean_score) -> Difference:
+    """The statistic of `ours` minus that of `theirs`, each (checkpoints, documents, ...), documents in one order.
 
     A resample draws documents, the same for both, and checkpoints of each by themselves (percentile bootstrap; Efron
     and Tibshirani 1993, chapter 13): what it tells is what other test documents and other seeds would give. The spread
@@ -31,20 +55,22 @@ def paired_difference(ours: NDArray[np.float64], theirs: NDArray[np.float64]) ->
     """
     if ours.shape[1:] != theirs.shape[1:] or not (ours.size and theirs.size):
         raise ValueError(f"{ours.shape} and {theirs.shape} are not scores of the same documents")
-    draws = np.random.default_rng(0)
-    documents = _shares(draws, ours.shape[1])
-    means = [(_wider(_shares(draws, len(own))) @ own * documents).sum(1) for own in (ours, theirs)]
-    low, high = np.percentile(means[0] - means[1], _INTERVAL)
-    return Difference(float(ours.mean() - theirs.mean()), float(low), float(high))
+    draws, documents = np.random.default_rng(0), ours.shape[1]
+    shares = _shares(draws, documents)
+    found = [(_wider(_shares(draws, len(own))) * statistic(shares, own)).sum(1) for own in (ours, theirs)]
+    low, high = np.percentile(found[0] - found[1], _INTERVAL)
+    each = np.full((1, documents), 1 / documents)
+    value = statistic(each, ours).mean() - statistic(each, theirs).mean()
+    return Difference(float(value), float(low), float(high))
 
 
-def _shares(draws: np.random.Generator, count: int) -> NDArray[np.float64]:
+def _shares(draws: np.random.Generator, count: int) -> Floats:
     """(resamples, count): the share that each of `count` things has in a resample of as many."""
     return draws.multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
 
 
-def _wider(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _wider(shares: Floats) -> Floats:
     """The same shares on average, with the variance of as many independent draws."""
     count = shares.shape[1]
-    wider: NDArray[np.float64] = 1 / count + (shares - 1 / count) * np.sqrt(count / max(1, count - 1))
+    wider: Floats = 1 / count + (shares - 1 / count) * np.sqrt(count / max(1, count - 1))
     return wider

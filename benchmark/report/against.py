@@ -71,7 +71,8 @@ class Against:
         documents = [set(score[0]) for score in scores if score]
         if len(documents) < 2 or documents[0] != documents[1]:
             return None
-        return paired_difference(*(_matrix(score) for score in scores))
+        ours, theirs = map(_matrix, scores)
+        return paired_difference(ours, theirs)
 
 
 def against(rows: Sequence[Row], teds: Teds) -> tuple[Against, ...]:
