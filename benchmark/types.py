@@ -81,12 +81,13 @@ class OpenSplit(Protocol):
 class Dataset:
     """Documents with ground truth in train, validation and test.
 
-    `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that
-    its ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are
-    printed beside, if any; embedded data never carries a real data set's name. `version` changes whenever the
-    documents do; if it is `hashed` from all of them, how and from where they are opened changes no result. `notes` say
-    what to know of the documents beside every score. One that is run `on_request` is not among ``all``: its documents
-    have to be brought here first. Raises `UserError` for keys that tags cannot carry.
+    `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that its
+    ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are printed
+    beside, if any; embedded data never carries a real data set's name. `version` changes whenever the documents do; if
+    it is `hashed` from all of them, how and from where they are opened changes no result. `notes` say what to know of
+    the documents beside every score; `options` are those of the command that are not its defaults. One that is run
+    `on_request` is not among ``all``: its documents have to be brought here first. Raises `UserError` for keys that
+    tags cannot carry.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Dataset:
     version: str = "1"
     hashed: bool = False
     notes: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
     on_request: bool = False
 
     def __post_init__(self) -> None:

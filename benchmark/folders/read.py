@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -67,6 +67,7 @@ def read_folder(folder: Folder, needed: Sequence[Split] = SPLITS) -> Dataset:
         version=_digest(folder, rows),
         hashed=True,
         notes=tuple(_notes(folder, rows, keys)),
+        options=tuple(_options(folder)),
     )
 
 
@@ -126,6 +127,13 @@ def _digest(folder: Folder, rows: Rows) -> str:
 def _content(image: Path, size: int, changed: int) -> str:
     """A hash of a file. Kept while it does not change: the command line asks for it, and then the run."""
     return hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+def _options(folder: Folder) -> Iterator[tuple[str, str]]:
+    if folder.key_order != "donut":
+        yield "key-order", folder.key_order
+    if folder.shares is not None:
+        yield "split", ",".join(map(str, folder.shares))
 
 
 def _notes(folder: Folder, rows: Rows, known: set[str]) -> list[str]:

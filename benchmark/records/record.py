@@ -115,8 +115,9 @@ class Record(_Frozen):
     has looked at, None if at none. `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's
     multiplier of the learning rate on a task, None upstream; `learning_rate` the peak of the last training; both None
     where nothing trains. The curves hold (step, validation N-TED accuracy). `dataset_notes` say what to know of the
-    documents. `seed_changes` and `seed_keeps` say what another seed would change of the model's way, and what not.
-    `key` changes with everything that would change the result.
+    documents, `dataset_options` how they were divided and read (``--split``, ``--key-order``), where that is not usual.
+    `seed_changes` and `seed_keeps` say what another seed would change of the model's way, and what not. `key` changes
+    with everything that would change the result.
     """
 
     schema_version: Literal[3] = 3
@@ -143,6 +144,7 @@ class Record(_Frozen):
     source: str | None = None
     dataset_source: str | None = None
     dataset_notes: list[str] = []
+    dataset_options: dict[str, str] = {}
     start: str
     start_hash: str | None = None
     calibration_hash: str | None = None

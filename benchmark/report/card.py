@@ -116,6 +116,8 @@ def _options(record: Record) -> Iterator[str]:
     yield from ("--strategies", record.strategy)
     of_folder = (record.dataset_source or "").startswith(FROM_FOLDER)
     yield from ("--data", f"{record.dataset}=DIR") if of_folder else ("--datasets", record.dataset)
+    for name, text in record.dataset_options.items():
+        yield from (f"--{name}", text)
     yield from ("--scale", record.scale) if record.teacher is None else ("--teacher", record.teacher)
     for name, value in record.teacher_changes.items():
         yield from (f"--{name.replace('_', '-')}", f"{value!r}")

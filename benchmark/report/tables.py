@@ -89,6 +89,7 @@ def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
 def all_records_csv(records: Sequence[Record]) -> str:
     """One line a record, every number in full; the curves and layerwise CKA stay in the records."""
     nested = ("metrics", "efficiency", "options", "environment", "curve", "upstream_curve")
+    maps = ("options", "environment", "teacher_changes", "dataset_options")
     phrases = ("seed_changes", "seed_keeps", "dataset_notes")
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer")]
@@ -97,7 +98,7 @@ def all_records_csv(records: Sequence[Record]) -> str:
     def fields(record: Record) -> list[Field]:
         values = record.model_dump()
         values |= {**(values["metrics"] or {}), **(values["efficiency"] or {})}
-        values |= {"options": _json(record.options), "environment": _json(record.environment)}
+        values |= {name: _json(values[name]) for name in maps}
         values |= {name: "; ".join(values[name]) for name in phrases}
         return [values.get(name) for name in header]
 

@@ -96,6 +96,7 @@ def _common(job: Job, setup: Run) -> dict[str, object]:
         "source": setup.registry.strategies[strategy.name].source,
         "dataset_source": setup.registry.datasets[dataset.name].source,
         "dataset_notes": list(dataset.notes),
+        "dataset_options": dict(dataset.options),
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective is not None else None,
         "constraint": describe(strategy.constraint) if strategy.constraint is not None else None,

@@ -116,3 +116,10 @@ def test_shares_that_are_none_are_refused(text: str) -> None:
 
 def test_shares_are_percent() -> None:
     assert parse_shares("90, 0,10") == (90, 0, 10)
+
+
+def test_what_is_not_usual_is_kept_as_options_of_the_command(tmp_path: Path) -> None:
+    write_truths(tmp_path, {"train": [{"total": "1"}] * 4})
+    assert bills(tmp_path).options == ()
+    chosen = bills(tmp_path, key_order="file", shares=(50, 25, 25))
+    assert chosen.options == (("key-order", "file"), ("split", "50,25,25"))

@@ -18,6 +18,7 @@ from benchmark.models.donut import build
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.records.files import read_record, write_record
 from benchmark.records.record import Record
+from benchmark.report.card import model_card
 from benchmark.running.runner import run
 from benchmark.scales import TINY
 from benchmark.scoring.predict import decode
@@ -93,6 +94,13 @@ def test_packed_it_is_the_same_model(finished: Path, tmp_path: Path) -> None:
     assert not list(target.glob("model*.safetensors"))
     assert fingerprint(load_checkpoint(target).model) == record.model_hash
     assert "cannot express this model: its zeros are left out of the file." in (target / "README.md").read_text()
+
+
+def test_the_card_has_the_options_of_a_folder(finished: Path) -> None:
+    how = {"key-order": "file", "split": "80,10,10"}
+    changes = {"dataset": "bills", "dataset_source": "the folder bills", "dataset_options": how}
+    card = model_card(record_of(finished).model_copy(update=changes), None)
+    assert "--strategies structured-layers --data bills=DIR --key-order file --split 80,10,10 --scale tiny" in card
 
 
 def complaint(output: Path, cell: str, target: Path, capsys: pytest.CaptureFixture[str]) -> str:
