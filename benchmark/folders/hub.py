@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from benchmark.errors import UserError
-from benchmark.folders.truths import truths_of
+from benchmark.folders.truths import keys_of, truths_of
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Document, Split
 
@@ -35,7 +35,7 @@ def hub_dataset(
     name: str,
     repository: str,
     summary: str,
-    keys: tuple[str, ...],
+    keys: tuple[str, ...] | None = None,
     stands_for: str | None = None,
     task: Literal["reading", "extraction"] = "extraction",
     parts: Mapping[Split, Part] = WHOLE,
@@ -44,8 +44,11 @@ def hub_dataset(
     """A data set whose parquet files are in the hub's cache (``hf download --repo-type dataset REPOSITORY``).
 
     Nothing is fetched here, and of a split no more files are opened than have the documents that are asked for: of a
-    data set of 41 GB a few will do. Its version is that of the download.
+    data set of 41 GB a few will do. Its version is that of the download. Without `keys` they are those of all training
+    documents that have been downloaded, which are read for it each time.
     """
+    if keys is None:
+        keys = _keys(_files(repository, parts["train"]))
     return Dataset(
         name=name,
         summary=summary,
@@ -73,6 +76,20 @@ def _revision(repository: str) -> str | None:
         return None
 
 
+def _files(repository: str, part: Part) -> list[Path]:
+    folder = _place(repository) / "snapshots" / (_revision(repository) or _NOWHERE)
+    return sorted(folder.glob(f"**/{part.split}-*.parquet"))
+
+
+def _keys(files: Sequence[Path]) -> tuple[str, ...]:
+    if not files:
+        return ()
+    from pyarrow.parquet import read_table
+
+    texts = (text for file in files for text in read_table(file, columns=["ground_truth"])[0].to_pylist())
+    return tuple(sorted(set().union(*(keys_of(truths_of(text, "ground_truth", "donut", {})[0]) for text in texts))))
+
+
 def _open(
     name: str,
     repository: str,
@@ -83,8 +100,7 @@ def _open(
     count: int | None,
 ) -> Sequence[Document]:
     part = dict(parts)[split]
-    folder = _place(repository) / "snapshots" / (_revision(repository) or _NOWHERE)
-    files = sorted(folder.glob(f"**/{part.split}-*.parquet"))
+    files = _files(repository, part)
     if not files:
         raise UserError(
             f"data set {name}: its split {part.split} is not in the hub's cache: "

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import UserError
+from benchmark import UserError, hub_dataset
 from benchmark.cli import main
 from benchmark.folders.folder import Folder
 from benchmark.folders.read import with_folders
@@ -134,6 +134,14 @@ def test_pages_of_synthdog_are_a_reading_task_and_its_test_half_is_said(cache: P
     assert {d.id for d in validation} & {d.id for d in test} == set()
     assert test[1].ground_truth == {"text_sequence": "page 1"}
     assert any("second half" in note for note in dataset.notes)
+
+
+def test_any_other_finds_its_own_keys(cache: Path) -> None:
+    assert hub_dataset("bills", "someone/bills", "bills").keys == (), "it is not here yet"
+    download(cache, "someone/bills", train=[receipt(0), page(1)])
+    found = hub_dataset("bills", "someone/bills", "bills")
+    assert found.keys == ("menu", "nm", "price", "text_sequence", "total", "total_price")
+    assert len(found.open(TINY, "train", 0, None)) == 2
 
 
 @pytest.mark.parametrize("name", ["cord-v2", "synthdog-en"])
