@@ -84,7 +84,7 @@ def _files(repository: str, part: Part) -> list[Path]:
 def _keys(files: Sequence[Path]) -> tuple[str, ...]:
     if not files:
         return ()
-    from pyarrow.parquet import read_table
+    from pyarrow.parquet import read_table  # type: ignore[import-untyped]
 
     texts = (text for file in files for text in read_table(file, columns=["ground_truth"])[0].to_pylist())
     return tuple(sorted(set().union(*(keys_of(truths_of(text, "ground_truth", "donut", {})[0]) for text in texts))))
@@ -116,7 +116,7 @@ def _rows(files: Sequence[Path], enough: int | None, what: str) -> Any:
     """An Arrow table on disk of as many files as have `enough` rows."""
     try:
         import datasets
-        from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
+        from pyarrow.parquet import read_metadata
     except ImportError:
         raise UserError(f"{what} is read with the package datasets: pip install datasets") from None
     bars = datasets.are_progress_bars_disabled()
