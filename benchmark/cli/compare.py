@@ -10,7 +10,6 @@ import typer
 from benchmark.cli.options import DirArgument
 
 if TYPE_CHECKING:
-    from benchmark.metrics.paired import Difference
     from benchmark.report.compare import Comparison
 
 
@@ -28,14 +27,10 @@ def compare(
 
 def _lines(comparison: Comparison, first: str, second: str) -> Iterator[str]:
     yield comparison.setting
-    yield f"  {first} - {second}: N-TED {_told(comparison.ted)}, F1 {_told(comparison.f1)}"
+    yield f"  {first} - {second}: N-TED {comparison.ted}, F1 {comparison.f1}"
     if not comparison.ted.decisive:
         yield "  The interval of N-TED holds 0: these documents and seeds do not tell which of the two reads better."
     alike = comparison.documents - comparison.better - comparison.worse
     yield f"  {comparison.better} documents are read better by {first}, {comparison.worse} by {second}, {alike} alike"
     for apart in comparison.most:
         yield f"    {apart.document}: {apart.first:.3f} and {apart.second:.3f}"
-
-
-def _told(difference: Difference) -> str:
-    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from benchmark.errors import UserError
+from benchmark.folders.draw import drawn
 from benchmark.folders.truths import keys_of, truths_of
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Document, Split
@@ -108,8 +108,7 @@ def _open(
         )
     rows = _rows(files, None if count is None else part.begin + _CHOICE * count, f"data set {name}")
     there = range(len(rows))[part.begin : part.end]
-    some = there if count is None or count >= len(there) else sorted(random.Random(seed).sample(there, count))
-    return HubDocuments(rows, tuple(some), f"{repository}, {part.split}")
+    return HubDocuments(rows, tuple(drawn(there, seed, count)), f"{repository}, {part.split}")
 
 
 def _rows(files: Sequence[Path], enough: int | None, what: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +13,7 @@ from typing import overload
 
 from benchmark.errors import UserError
 from benchmark.folders.divide import Rows, check_splits, read_splits
+from benchmark.folders.draw import drawn
 from benchmark.folders.folder import FROM_FOLDER, Folder
 from benchmark.folders.metadata import Row
 from benchmark.folders.truths import is_reading, keys_of
@@ -56,7 +56,7 @@ def read_folder(folder: Folder, needed: Sequence[Split] = SPLITS) -> Dataset:
 
     def open_split(scale: Scale, split: Split, seed: int, count: int | None) -> Sequence[Document]:
         check_splits(folder, rows, [split])
-        return FolderDocuments(folder.path, _some(rows[split], seed, count))
+        return FolderDocuments(folder.path, drawn(rows[split], seed, count))
 
     return Dataset(
         name=folder.name,
@@ -102,13 +102,6 @@ class FolderDocuments(Sequence[Document]):
 def _within(folder: Path, text: str) -> str:
     """Without the path of the folder, which has no place in a record."""
     return text.replace(f"{folder}{os.sep}", "")
-
-
-def _some(rows: Sequence[Row], seed: int, count: int | None) -> Sequence[Row]:
-    """`count` of the rows, drawn by the seed, in their order: the first ones of a folder may be all of one kind."""
-    if count is None or count >= len(rows):
-        return rows
-    return [rows[place] for place in sorted(random.Random(seed).sample(range(len(rows)), count))]
 
 
 def _digest(folder: Folder, rows: Rows) -> str:

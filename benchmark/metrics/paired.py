@@ -29,6 +29,9 @@ class Difference:
         """Whether the interval leaves 0 out."""
         return not self.low <= 0 <= self.high
 
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
 
 def mean_score(shares: Floats, scores: Floats) -> Floats:
     """The mean of scores (checkpoints, documents)."""

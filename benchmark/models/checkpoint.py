@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -68,15 +68,13 @@ def load_config(folder: Path) -> VisionEncoderDecoderConfig:
 
 def check_weights(folder: Path) -> None:
     """Raise `UserError` if there are no weights that can be read."""
-    if not any((folder / name).is_file() for name in _READERS):
-        raise UserError(_without_weights(folder))
+    _reader(folder)
 
 
 def load_model(path: str | Path) -> Donut:
     """Load the weights of a folder, dense or packed, in float32. `UserError` as for `load_checkpoint`."""
     folder = Path(path)
-    check_weights(folder)
-    read = next(read for name, read in _READERS.items() if (folder / name).is_file())
+    read = _reader(folder)
     config = load_config(folder)
     try:
         with silent():
@@ -149,6 +147,14 @@ def _read_packed(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donu
 
 
 _READERS = {WEIGHTS: _read_dense, SHARDS: _read_dense, PACKED: _read_packed}
+
+
+def _reader(folder: Path) -> Callable[[Path, VisionEncoderDecoderConfig], tuple[Donut, _Misfits]]:
+    """What reads its weights. Raises `UserError` if there are none that can be read."""
+    read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
+    if read is None:
+        raise UserError(_without_weights(folder))
+    return read
 
 
 def load_processor(path: str | Path) -> DonutProcessor:

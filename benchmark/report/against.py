@@ -57,7 +57,7 @@ class Against:
 
     def text(self, row: Row) -> str:
         found = self._difference(row)
-        return "" if found is None else f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+        return "" if found is None else str(found)
 
     def fields(self, row: Row) -> tuple[Field, ...]:
         found = self._difference(row)

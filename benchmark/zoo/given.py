@@ -105,7 +105,8 @@ def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
     """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning."""
     from benchmark.models.checkpoint import load_config
 
-    encoder, decoder = (getattr(load_config(folder), part) for part in ("encoder", "decoder"))
+    config: Any = load_config(folder)
+    encoder, decoder = config.encoder, config.decoder
     height, width = _page_of(folder)
     tokens = changes.max_tokens or decoder.max_position_embeddings
     if tokens > decoder.max_position_embeddings:
