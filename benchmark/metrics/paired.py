@@ -54,10 +54,12 @@ def paired_difference(ours: Floats, theirs: Floats, statistic: Statistic = mean_
     and Tibshirani 1993, chapter 13): what it tells is what other test documents and other seeds would give. The spread
     of n checkpoints counts n / (n - 1)-fold, for resamples of few are too alike; of one it tells nothing, and the
     interval is that of the documents alone. The same numbers each time. `ValueError` if the documents are not as many,
-    or there are none.
+    there are none, or a score is not finite.
     """
     if ours.shape[1:] != theirs.shape[1:] or not (ours.size and theirs.size):
         raise ValueError(f"{ours.shape} and {theirs.shape} are not scores of the same documents")
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        raise ValueError("a difference of scores that are not finite")  # an interval of NaN would pass for decisive
     draws, documents = np.random.default_rng(0), ours.shape[1]
     shares = _shares(draws, documents)
     found = [(_wider(_shares(draws, len(own))) * statistic(shares, own)).sum(1) for own in (ours, theirs)]

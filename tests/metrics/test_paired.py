@@ -68,3 +68,10 @@ def test_it_is_the_same_each_time() -> None:
 def test_other_documents_cannot_be_compared(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="are not scores of the same documents"):
         paired_difference(np.zeros(ours), np.zeros(theirs))
+
+
+def test_scores_that_are_not_finite_cannot_be_compared() -> None:
+    broken = np.array([[0.5, np.nan]])
+    for pair in ((broken, np.ones((1, 2))), (np.ones((1, 2)), broken)):
+        with pytest.raises(ValueError, match="not finite"):
+            paired_difference(*pair)
