@@ -21,7 +21,8 @@ from transformers import DonutProcessor
 from benchmark.cli import main
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, linear_cka, ted_accuracy
-from benchmark.metrics.cka import cka_matrix, global_cka
+from benchmark.metrics.cka import cka_matrix
+from benchmark.metrics.networks import block_cka, global_cka, self_ceiling
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments, encode_documents
@@ -220,6 +221,7 @@ class TestJudge:
         metrics, _ = scored(evaluator, model)
         assert metrics.cka == pytest.approx(1.0)
         assert metrics.cka_debiased == pytest.approx(1.0)
+        assert (metrics.cka_index_matched, metrics.cka_blocks, metrics.cka_self_ceiling) == pytest.approx((1, 1, 1))
         assert metrics.cka_documents == len(pages)
         assert [row[index] for index, row in enumerate(metrics.layerwise)] == pytest.approx([1.0] * 6)
         assert metrics.layers_student == metrics.layers_teacher
@@ -247,12 +249,14 @@ class TestJudge:
             broken.decoder.model.decoder.layers[3].fc2.bias[0] = float("inf")
         metrics, lines = scored(evaluator, broken)
         assert (metrics.cka, metrics.cka_debiased, metrics.cka_null_floor) == (None, None, None)
+        assert (metrics.cka_index_matched, metrics.cka_blocks) == (None, None)
+        assert metrics.cka_self_ceiling == pytest.approx(1.0), "it is the teacher's"
         assert metrics.layerwise[3:] == [*whole.layerwise[3:5], [None] * 6]
         assert metrics.cka_documents == len(lines) == 6
         assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
         evaluator.compare_with(broken)
         by_the_broken, _ = scored(evaluator, model)
-        assert by_the_broken.cka is None
+        assert (by_the_broken.cka, by_the_broken.cka_self_ceiling) == (None, None)
         assert [row[5] for row in by_the_broken.layerwise] == [None] * 6
         assert [row[:5] for row in by_the_broken.layerwise] == [row[:5] for row in whole.layerwise]
 
@@ -263,6 +267,24 @@ class TestJudge:
         assert metrics.cka is not None
         assert 0 < metrics.cka < 0.999
         assert np.asarray(metrics.layerwise).shape == (4, 6)
+
+    def test_a_student_of_another_depth_is_read_in_every_way(
+        self, evaluator: Evaluator, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
+    ) -> None:
+        evaluator.compare_with(model)
+        student = build(TINY, TINY.small, len(processor.tokenizer), seed=9)
+        metrics, _ = scored(evaluator, student)
+        ours, teachers = look(student, processor, pages).layers, look(model, processor, pages).layers
+        matrix, own = cka_matrix(ours, teachers), cka_matrix(teachers, teachers)
+        np.testing.assert_allclose(metrics.layerwise, matrix, atol=1e-4)
+        np.testing.assert_allclose(metrics.layerwise_debiased, cka_matrix(ours, teachers, debiased=True), atol=1e-4)
+        assert metrics.cka == pytest.approx(global_cka(matrix, 2, 2, 4), abs=1e-4)
+        assert metrics.cka_index_matched == pytest.approx(np.diag(matrix).mean(), abs=1e-4)
+        blocks = block_cka(matrix, cka_matrix(ours, ours), own, 2, 2, 4)
+        assert metrics.cka_blocks == pytest.approx(blocks, abs=1e-4)
+        assert metrics.cka_self_ceiling == pytest.approx(self_ceiling(own, 2, 2, 4), abs=1e-4)
+        assert metrics.cka < metrics.cka_self_ceiling < 1
+        assert len({round(value, 3) for value in (metrics.cka, metrics.cka_index_matched, blocks)}) == 3
 
     def test_too_few_documents_have_no_cka(
         self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: EncodedDocuments

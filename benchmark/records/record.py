@@ -38,8 +38,10 @@ class Metrics(_Frozen):
     `ted_cannot_read` is what a reader gets that ignores the page. `ted_ceiling` is what one gets that makes no mistake:
     its answers, as tokens, are cut in `truncated_documents` and hold `unknown_characters`. `several_truths` documents
     have several ground truths, the best of which counts. `cka` is the paper's biased form, `cka_null_floor` its mean
-    when the documents of these very features are permuted, both over `cka_documents` documents. `layerwise` holds the
-    CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
+    when the documents of these very features are permuted, `cka_self_ceiling` the most that a student of this depth can
+    reach, all over `cka_documents` documents; `cka_index_matched` and `cka_blocks` are its other readings for decoders
+    of unequal depth (`benchmark.metrics.networks`). `layerwise` holds the CKA of each of `layers_student` (rows) with
+    each of `layers_teacher` (columns), `layerwise_debiased` its debiased form, which an old record does not have.
     """
 
     ted: Score
@@ -50,18 +52,24 @@ class Metrics(_Frozen):
     unknown_characters: int | None = None
     several_truths: int | None = None
     cka: Maybe = None
+    cka_index_matched: Maybe = None
+    cka_blocks: Maybe = None
     cka_debiased: Maybe = None
     cka_null_floor: Maybe = None
+    cka_self_ceiling: Maybe = None
     cka_documents: int | None = None
     layerwise: list[list[Maybe]] = []
+    layerwise_debiased: list[list[Maybe]] = []
     layers_student: list[str] = []
     layers_teacher: list[str] = []
 
     @model_validator(mode="after")
     def _matrix_fits_its_names(self) -> Metrics:
         rows, columns = len(self.layers_student), len(self.layers_teacher)
-        if len(self.layerwise) != rows or any(len(row) != columns for row in self.layerwise):
-            raise ValueError(f"layerwise is not {rows} x {columns}, the number of its layer names")
+        for name, matrix in (("layerwise", self.layerwise), ("layerwise_debiased", self.layerwise_debiased)):
+            absent = name == "layerwise_debiased" and not matrix
+            if not absent and (len(matrix) != rows or any(len(row) != columns for row in matrix)):
+                raise ValueError(f"{name} is not {rows} x {columns}, the number of its layer names")
         return self
 
 

@@ -10,6 +10,7 @@ from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
 from benchmark.report.differences import write_differences
 from benchmark.report.figures import write_figures
+from benchmark.report.heatmaps import write_heatmaps
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
@@ -39,6 +40,7 @@ def write_report(directory: Path) -> list[Path]:
         *_write_rates(directory),
         *write_figures(directory, records),
         *write_tradeoffs(directory, records),
+        *write_heatmaps(directory, records),
     ]
 
 

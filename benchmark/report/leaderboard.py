@@ -29,6 +29,7 @@ from benchmark.report.columns import (
 )
 from benchmark.report.differences import differences_table
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
 from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
@@ -112,6 +113,8 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         lines += [f"![Validation curves of {setting.dataset}](figures/{figure_name(setting.dataset)})", ""]
     if has_tradeoff(rows):
         lines += [f"![Score against cost on {setting.dataset}](figures/{tradeoff_name(setting)})", ""]
+    if has_heatmaps(setting, rows):
+        lines += [f"[CKA of every layer with every layer of the teacher](figures/{heatmaps_name(setting)})", ""]
     return lines
 
 

@@ -16,7 +16,6 @@ from transformers import DonutProcessor
 from benchmark.devices import find_device, move
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, ted_accuracy
-from benchmark.metrics.cka import global_cka, null_matrix, unit_grams
 from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
@@ -26,13 +25,13 @@ from benchmark.page import read_page
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
 from benchmark.scoring.accepted import best_ted, nearest
+from benchmark.scoring.likeness import FEWEST_DOCUMENTS, Likeness
 from benchmark.scoring.predict import decode, perfect
 from benchmark.scoring.representations import Representations, represent
 from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence
 from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
-_FEWEST_FOR_CKA = 4  # the debiased form takes no fewer documents
 
 
 class Evaluator:
@@ -46,15 +45,12 @@ class Evaluator:
         self.test = test
         self.longest = longest
         self._train = train
-        self._teacher: Representations | None = None
-        self._teacher_grams: dict[bool, NDArray[np.float64]] = {}
+        self._likeness: Likeness | None = None
 
     def compare_with(self, teacher: Donut) -> None:
         """Take this model as the reference of CKA."""
-        if len(self.test) < _FEWEST_FOR_CKA:
-            return
-        self._teacher = self._represent(teacher)
-        self._teacher_grams = {debiased: _grams(self._teacher, debiased) for debiased in (False, True)}
+        if len(self.test) >= FEWEST_DOCUMENTS:
+            self._likeness = Likeness(self._represent(teacher))
 
     def predict(self, model: Donut) -> list[str]:
         """What the model writes for each test document."""
@@ -73,7 +69,7 @@ class Evaluator:
             truncated_documents=self.losses.truncated,
             unknown_characters=self.losses.unknown,
             several_truths=self.several_truths,
-            **self._likeness(model),
+            **(self._likeness.compare(self._represent(model)) if self._likeness else {}),
         )
         return metrics, predictions
 
@@ -114,33 +110,6 @@ class Evaluator:
     def _represent(self, model: Donut) -> Representations:
         prompt = self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
         return represent(model, self.processor, self.test, prompt)
-
-    def _likeness(self, model: Donut) -> dict[str, Any]:
-        if self._teacher is None:
-            return {}
-        ours, teacher = self._represent(model), self._teacher
-        depth = (ours.encoder_layers, ours.decoder_layers, teacher.decoder_layers)
-        grams = {debiased: _grams(ours, debiased) for debiased in self._teacher_grams}
-        matrices = {debiased: grams[debiased] @ theirs.T for debiased, theirs in self._teacher_grams.items()}
-        floors = null_matrix(grams[False], self._teacher_grams[False])
-        return {
-            "cka": global_cka(matrices[False], *depth),
-            "cka_debiased": global_cka(matrices[True], *depth),
-            "cka_null_floor": global_cka(floors, *depth),
-            "cka_documents": len(self.test),
-            "layerwise": matrices[False].tolist(),
-            "layers_student": list(ours.names),
-            "layers_teacher": list(teacher.names),
-        }
-
-
-def _grams(representations: Representations, debiased: bool) -> NDArray[np.float64]:
-    """`unit_grams`, but NaN for a layer whose features are not finite: its CKA does not exist, that of others does."""
-    finite = [bool(np.isfinite(layer).all()) for layer in representations.layers]
-    pairs = zip(representations.layers, finite, strict=True)
-    grams = unit_grams([layer if whole else np.zeros_like(layer) for layer, whole in pairs], debiased)
-    grams[~np.array(finite)] = np.nan
-    return grams
 
 
 def predicted(processor: DonutProcessor, name: str, text: str, truths: Sequence[Json]) -> Prediction:

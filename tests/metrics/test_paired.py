@@ -142,3 +142,10 @@ def test_what_can_be_detected_is_found_four_times_in_five() -> None:
 def test_of_rows_that_are_the_same_nothing_is_known() -> None:
     assert detectable([]) is None
     assert detectable([Difference(0.0, 0.0, 0.0, 1.0, 0.0)]) is None
+
+
+def test_scores_that_are_not_finite_cannot_be_compared() -> None:
+    broken = np.array([[0.5, np.nan]])
+    for pair in ((broken, np.ones((1, 2))), (np.ones((1, 2)), broken)):
+        with pytest.raises(ValueError, match="not finite"):
+            paired_difference(*pair)
