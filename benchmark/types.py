@@ -35,6 +35,9 @@ ProtocolName = Literal["paper", "task"]
 PROTOCOLS: tuple[ProtocolName, ...] = ("paper", "task")
 """The ways on which a strategy is applied and trained (`benchmark.running.protocols`)."""
 
+Failure = Literal["unparseable", "looping", "truncated", "missing field", "wrong value", "invented key"]
+"""Ways in which an answer is wrong (`benchmark.metrics.failures`)."""
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 

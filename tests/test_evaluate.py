@@ -26,12 +26,13 @@ from benchmark.metrics.networks import block_cka, global_cka, self_ceiling
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import build_processor, to_json, to_text
+from benchmark.models.processor import build_processor, to_json
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import TINY, Scale
 from benchmark.scoring.evaluator import Evaluator, evaluate_checkpoint, predict_images
-from benchmark.scoring.predict import decode
+from benchmark.scoring.predict import Written, decode
 from benchmark.scoring.representations import Representations, represent
+from benchmark.truth import to_text
 from benchmark.types import Dataset, Document, Split
 
 PROMPT = "<s_receipts-mini>"
@@ -123,7 +124,7 @@ class TestPredictImages:
         document = datasets["receipts-mini"].open(TINY, "test", 0, 1)[0]
         Image.fromarray(document.page).save(tmp_path / "receipt.png")
         loaded = load_checkpoint(checkpoint)
-        (text,) = decode(loaded.model, loaded.processor, pages.pages[:1], PROMPT, longest=48)
+        ((text, _),) = decode(loaded.model, loaded.processor, pages.pages[:1], PROMPT, longest=48)
         (result,) = predict_images(str(checkpoint), [tmp_path / "receipt.png"], dataset="receipts-mini")
         assert result["prediction"] == to_json(loaded.processor, text)
 
@@ -210,11 +211,13 @@ class TestJudge:
     def test_a_perfect_reader_gets_1(
         self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        texts = [to_text(truth) for truth in pages.ground_truths]
+        texts = [Written(to_text(truth), True) for truth in pages.ground_truths]
         monkeypatch.setattr("benchmark.scoring.evaluator.decode", lambda *_: texts)
         metrics, lines = scored(evaluator, model)
         assert (metrics.ted, metrics.f1) == (1.0, 1.0)
         assert sum(line.fn + line.fp for line in lines) == 0
+        assert set(metrics.failures.values()) == {0}
+        assert all(line.ended and not line.failures for line in lines)
 
     def test_the_teacher_is_like_itself(self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments) -> None:
         evaluator.compare_with(model)
@@ -375,7 +378,7 @@ class TestSeveralTruths:
     def test_the_best_counts(self, model: Donut) -> None:
         letters = {"a": "xyz"}, {"a": "xy"}, {"a": "x"}
         evaluator = self.evaluator(({"a": "four"}, {"a": "4"}), ({"a": "yes"},), letters)
-        metrics, lines = evaluator.score(model, ["<s_a>4</s_a>", "<s_a>yep</s_a>", "<s_a>xy</s_a>"])
+        metrics, lines = evaluator.score(model, [Written(f"<s_a>{text}</s_a>", True) for text in ("4", "yep", "xy")])
         assert [line.ground_truth for line in lines] == [{"a": "4"}, {"a": "yes"}, {"a": "xy"}]
         assert [line.ted for line in lines] == pytest.approx([1, 1 - 1 / 4, 1])
         assert [(line.tp, line.fn, line.fp) for line in lines] == [(1, 0, 0), (0, 1, 1), (1, 0, 0)]
@@ -386,7 +389,7 @@ class TestSeveralTruths:
 
     def test_of_those_that_are_as_near_it_is_the_first_with_the_better_fields(self, model: Donut) -> None:
         evaluator = self.evaluator(({"a": "12", "b": "pz"}, {"a": "11", "b": "zz"}, {"a": "xx", "b": "pq"}))
-        _, (line,) = evaluator.score(model, ["<s_a>11</s_a><s_b>pq</s_b>"])
+        _, (line,) = evaluator.score(model, [Written("<s_a>11</s_a><s_b>pq</s_b>", True)])
         assert line.ground_truth == {"a": "11", "b": "zz"}, "of each two letters are wrong, of two one field is right"
 
     def test_who_cannot_read_may_guess_any(self) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchmark.types import Json, ProtocolName
+from benchmark.types import Failure, Json, ProtocolName
 
 SCHEMA_VERSION = 3
 _LONGEST_NAME = 200
@@ -32,6 +32,27 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Counts(_Frozen):
+    """Fields that were found, missed, and invented."""
+
+    tp: int
+    fn: int
+    fp: int
+
+
+class Agreement(_Frozen):
+    """What changed against the teacher, over all documents.
+
+    `ted` is the mean N-TED accuracy of what the model reads when what the teacher reads is taken as the truth. Of the
+    ground truth's `fields` the teacher has some right that the model has not, and the other way round.
+    """
+
+    ted: Score
+    fields: int
+    right_to_wrong: int
+    wrong_to_right: int
+
+
 class Metrics(_Frozen):
     """Scores on the test split.
 
@@ -42,10 +63,16 @@ class Metrics(_Frozen):
     reach, all over `cka_documents` documents; `cka_index_matched` and `cka_blocks` are its other readings for decoders
     of unequal depth (`benchmark.metrics.networks`). `layerwise` holds the CKA of each of `layers_student` (rows) with
     each of `layers_teacher` (columns), `layerwise_debiased` its debiased form, which an old record does not have.
+
+    `fields` has what `f1` is made of, at each key path; `failures` in how many documents each kind of failure occurs
+    (`benchmark.metrics.failures`). `agreement` is that with the teacher's row of the same seed, if it was run.
     """
 
     ted: Score
     f1: Score | None = None
+    fields: dict[str, Counts] = {}
+    failures: dict[Failure, int] = {}
+    agreement: Agreement | None = None
     ted_cannot_read: Score | None = None
     ted_ceiling: Score | None = None
     truncated_documents: int | None = None
@@ -206,7 +233,11 @@ class Record(_Frozen):
 
 
 class Prediction(_Frozen):
-    """What a model read from one document, and the counts that the micro-averaged F1 is the sum of."""
+    """What a model read from one document, and the counts that the micro-averaged F1 is the sum of.
+
+    `text` is the decoded string, before it was parsed, `ended` whether the model came to its end (None: an old file
+    does not say).
+    """
 
     id: str
     prediction: Json
@@ -216,7 +247,8 @@ class Prediction(_Frozen):
     fn: int
     fp: int
     text: str
-    """The decoded string, before it was parsed."""
+    ended: bool | None = None
+    failures: list[Failure] = []
 
 
 def cell_name(

@@ -15,20 +15,19 @@ from transformers import DonutProcessor
 
 from benchmark.devices import find_device, move
 from benchmark.errors import UserError
-from benchmark.metrics import field_f1, ted_accuracy
-from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
-from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json, to_text
+from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json
 from benchmark.page import read_page
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
 from benchmark.scoring.accepted import best_ted, nearest
+from benchmark.scoring.answers import answered, summary
 from benchmark.scoring.likeness import FEWEST_DOCUMENTS, Likeness
-from benchmark.scoring.predict import decode, perfect
+from benchmark.scoring.predict import Written, decode, perfect
 from benchmark.scoring.representations import Representations, represent
-from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence
+from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence, to_text
 from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
@@ -52,18 +51,16 @@ class Evaluator:
         if len(self.test) >= FEWEST_DOCUMENTS:
             self._likeness = Likeness(self._represent(teacher))
 
-    def predict(self, model: Donut) -> list[str]:
+    def predict(self, model: Donut) -> list[Written]:
         """What the model writes for each test document."""
         return decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
 
-    def score(self, model: Donut, texts: Sequence[str]) -> tuple[Metrics, list[Prediction]]:
+    def score(self, model: Donut, written: Sequence[Written]) -> tuple[Metrics, list[Prediction]]:
         """The scores of what a model has written (`predict`), and how like the teacher it is."""
-        predictions = [
-            predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.accepted, strict=True)
-        ]
+        rows = zip(self.test.ids, written, self.test.accepted, strict=True)
+        predictions = [predicted(self.processor, *row) for row in rows]
         metrics = Metrics(
-            ted=sum(p.ted for p in predictions) / len(predictions),
-            f1=field_f1([p.prediction for p in predictions], [p.ground_truth for p in predictions]),
+            **summary(predictions),
             ted_cannot_read=self.blind_ted,
             ted_ceiling=self.ceiling,
             truncated_documents=self.losses.truncated,
@@ -112,24 +109,13 @@ class Evaluator:
         return represent(model, self.processor, self.test, prompt)
 
 
-def predicted(processor: DonutProcessor, name: str, text: str, truths: Sequence[Json]) -> Prediction:
-    """One line of the predictions file: the JSON that a decoded text stands for, and its scores.
+def predicted(processor: DonutProcessor, name: str, written: Written, truths: Sequence[Json]) -> Prediction:
+    """The JSON that a decoded text stands for, and its scores.
 
     Of several ground truths it is the one that the prediction agrees with best (`nearest`).
     """
-    prediction = to_json(processor, text)
-    truth = nearest(prediction, truths)
-    counts = field_counts(prediction, truth)
-    return Prediction(
-        id=name,
-        prediction=prediction,
-        ground_truth=truth,
-        ted=ted_accuracy(prediction, truth),
-        tp=counts.tp,
-        fn=counts.fn,
-        fp=counts.fp,
-        text=text,
-    )
+    prediction = to_json(processor, written.text)
+    return answered(name, written.text, written.ended, prediction, nearest(prediction, truths))
 
 
 def evaluate_checkpoint(
@@ -162,8 +148,8 @@ def predict_images(
     results = []
     for path, page in zip(images, pages, strict=True):
         pixels = np.stack([fit_page(loaded.processor, page)])
-        (text,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
-        results.append({"image": str(path), "prediction": to_json(loaded.processor, text)})
+        (written,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
+        results.append({"image": str(path), "prediction": to_json(loaded.processor, written.text)})
     return results
 
 
