@@ -95,8 +95,8 @@ def _draw(setting: Setting, rows: Sequence[Row]) -> Figure:
     panels = panels[: len(found)]
     images = [_draw_panel(panel, *named) for panel, named in zip(panels, found, strict=True)]
     # Of panels of unequal height the tops are in line; a colour bar would centre them.
-    place = {"fraction": 0.03, "pad": 0.01, "aspect": 12 * down, "panchor": False}
-    figure.colorbar(images[0], ax=list(panels), label="CKA, paper form", **place)
+    bar = figure.colorbar(images[0], ax=list(panels), fraction=0.03, pad=0.01, aspect=12 * down, panchor=False)
+    bar.set_label("CKA, paper form")
     return figure
 
 
