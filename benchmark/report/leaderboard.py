@@ -31,6 +31,7 @@ from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
+from benchmark.report.shifted import shifted_columns, shifted_sentence
 from benchmark.report.tables import about_test
 from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
@@ -99,6 +100,7 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         "",
         *_said(ranking.why_apart, ""),
         *_said(control_sentence(rows), ""),
+        *_said(shifted_sentence(rows), ""),
         *repeat_list(rows),
         *failure_list(rows),
     ]
@@ -123,6 +125,7 @@ def _columns(ranking: Ranking, ranked: bool, teds: Teds) -> tuple[Column, ...]:
         TED,
         *against(ranking.rows, teds),
         F1,
+        *shifted_columns(ranking.rows),
         Measured("cka", "cka", metric("cka")),
         Measured("params_nonembedding", "non-embedding (M)", efficiency("params_nonembedding", MILLION)),
         NONZERO,

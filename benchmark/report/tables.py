@@ -88,16 +88,17 @@ def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
 
 def all_records_csv(records: Sequence[Record]) -> str:
     """One line a record, every number in full; the curves and layerwise CKA stay in the records."""
-    nested = ("metrics", "efficiency", "options", "environment", "curve", "upstream_curve")
+    nested = ("metrics", "shifted", "efficiency", "options", "environment", "curve", "upstream_curve")
     maps = ("options", "environment", "teacher_changes", "dataset_options")
     phrases = ("seed_changes", "seed_keeps", "dataset_notes")
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer")]
-    header = [*top, *metrics, *Efficiency.model_fields, "options", "environment"]
+    header = [*top, *metrics, "shifted_ted", "shifted_f1", *Efficiency.model_fields, "options", "environment"]
 
     def fields(record: Record) -> list[Field]:
         values = record.model_dump()
         values |= {**(values["metrics"] or {}), **(values["efficiency"] or {})}
+        values |= {f"shifted_{name}": (values["shifted"] or {}).get(name) for name in ("ted", "f1")}
         values |= {name: _json(values[name]) for name in maps}
         values |= {name: "; ".join(values[name]) for name in phrases}
         return [values.get(name) for name in header]
