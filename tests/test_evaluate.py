@@ -409,6 +409,15 @@ class TestEvaluateCheckpoint:
         assert scores["test_documents"] == 3
         assert 0 <= scores["ted"] <= 1
         assert 0 <= scores["f1"] <= 1
+        assert scores["shifted_documents"] == 3
+        assert 0 <= scores["shifted_ted"] <= 1
+        assert 0 <= scores["shifted_f1"] <= 1
+
+    def test_a_data_set_without_a_shifted_split_has_no_score_there(
+        self, checkpoint: Path, datasets: dict[str, Dataset]
+    ) -> None:
+        one = replace(datasets["receipts-mini"], shifted=False)
+        assert not any("shifted" in name for name in evaluate_checkpoint(str(checkpoint), one, TINY, limit=1))
 
     def test_it_says_what_a_perfect_reader_would_get(
         self, checkpoint: Path, datasets: dict[str, Dataset], capsys: pytest.CaptureFixture[str]

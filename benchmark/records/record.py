@@ -146,12 +146,14 @@ class Record(_Frozen):
     (`benchmark.scales.Changes`), `teacher_documents` what the task's teacher was fine-tuned on first, None if it knew
     the task. `start` describes what training began from; `start_documents` are those that the reference models in it
     had been trained on (None: an old record does not say), `documents` those of the strategy's own training, upstream
-    and on the task; `test_documents` were scored. `calibration_hash` is that of the training documents that the start
-    has looked at, None if at none. `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's
-    multiplier of the learning rate on a task, None upstream; `learning_rate` the peak of the last training; both None
-    where nothing trains. The curves hold (step, validation N-TED accuracy). `dataset_notes` say what to know of the
-    documents, `dataset_options` how they were divided and read (``--split``, ``--key-order``), where that is not usual.
-    `seed_changes` and `seed_keeps` say what another seed would change of the model's way, and what not. `key` changes
+    and on the task; `test_documents` were scored. `shifted` are the scores on `shifted_documents` of the data set's
+    second test split, which looks as nothing in training does; None if it has none, or the record is older.
+    `calibration_hash` is that of the training documents that the start has looked at, None if at none. `model_hash` is
+    that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on a task, None
+    upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves hold (step,
+    validation N-TED accuracy). `dataset_notes` say what to know of the documents, `dataset_options` how they were
+    divided and read (``--split``, ``--key-order``), where that is not usual. `seed_changes` and `seed_keeps` say what
+    another seed would change of the model's way, and what not. `key` changes
     with everything that would change the result.
     """
 
@@ -197,6 +199,8 @@ class Record(_Frozen):
     seconds_train: float
     seconds_total: float
     metrics: Metrics | None = None
+    shifted: Metrics | None = None
+    shifted_documents: int = 0
     efficiency: Efficiency | None = None
     curve: list[tuple[int, float]] = []
     upstream_curve: list[tuple[int, float]] = []

@@ -34,6 +34,7 @@ from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
+from benchmark.report.shifted import shifted_columns, shifted_sentence
 from benchmark.report.tables import about_test
 from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
@@ -106,6 +107,7 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         *differences_table(ranking),
         *_said(ranking.why_apart, ""),
         *_said(control_sentence(rows), ""),
+        *_said(shifted_sentence(rows), ""),
         *repeat_list(rows),
         *failure_list(rows),
     ]
@@ -132,6 +134,7 @@ def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
         TED,
         *([Text("ted_interval", "ted, 95 %", partial(_interval, ranking), "right")] if ranking.samples else []),
         F1,
+        *shifted_columns(ranking.rows),
         Measured("cka", "cka", metric("cka")),
         Measured("params_nonembedding", "non-embedding (M)", efficiency("params_nonembedding", MILLION)),
         NONZERO,

@@ -88,18 +88,19 @@ def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
 
 def all_records_csv(records: Sequence[Record]) -> str:
     """One line a record, every number in full; the curves and layerwise CKA stay in the records."""
-    nested = ("metrics", "efficiency", "options", "environment", "curve", "upstream_curve")
+    nested = ("metrics", "shifted", "efficiency", "options", "environment", "curve", "upstream_curve")
     maps = ("options", "environment", "teacher_changes", "dataset_options", "fields", "failures")
     phrases = ("seed_changes", "seed_keeps", "dataset_notes")
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer") and name != "agreement"]
-    metrics += [f"teacher_{name}" for name in Agreement.model_fields]
+    metrics += [*(f"teacher_{name}" for name in Agreement.model_fields), "shifted_ted", "shifted_f1"]
     header = [*top, *metrics, *Efficiency.model_fields, "options", "environment"]
 
     def fields(record: Record) -> list[Field]:
         values = record.model_dump()
         values |= {**(values["metrics"] or {}), **(values["efficiency"] or {})}
         values |= {f"teacher_{name}": value for name, value in (values.get("agreement") or {}).items()}
+        values |= {f"shifted_{name}": (values["shifted"] or {}).get(name) for name in ("ted", "f1")}
         values |= {name: _json(values[name]) for name in maps if name in values}
         values |= {name: "; ".join(values[name]) for name in phrases}
         return [values.get(name) for name in header]

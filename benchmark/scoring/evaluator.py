@@ -55,6 +55,10 @@ class Evaluator:
         """What the model writes for each test document."""
         return decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
 
+    def read(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
+        """`predict` and `score`."""
+        return self.score(model, self.predict(model))
+
     def score(self, model: Donut, written: Sequence[Written]) -> tuple[Metrics, list[Prediction]]:
         """The scores of what a model has written (`predict`), and how like the teacher it is."""
         rows = zip(self.test.ids, written, self.test.accepted, strict=True)
@@ -131,9 +135,15 @@ def evaluate_checkpoint(
     evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
     for warning in [*(f"{dataset.name}: {note}" for note in dataset.notes), *evaluator.warnings]:
         print(warning, file=sys.stderr)
-    metrics, _ = evaluator.score(model, evaluator.predict(model))
+    metrics, _ = evaluator.read(model)
     told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
-    return {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
+    scores = {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
+    if dataset.shifted:
+        documents = dataset.open(scale, "shifted", 0, limit)
+        test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, shifted")
+        metrics, _ = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest).read(model)
+        scores |= {"shifted_documents": len(test), "shifted_ted": metrics.ted, "shifted_f1": metrics.f1}
+    return scores
 
 
 def predict_images(

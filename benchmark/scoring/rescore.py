@@ -6,8 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.records.files import predictions_path, read_predictions, read_records, write_predictions, write_record
-from benchmark.records.record import Agreement, Metrics, Prediction, Record
+from benchmark.records.files import (
+    predictions_path,
+    read_predictions,
+    read_records,
+    shifted_predictions_path,
+    write_predictions,
+    write_record,
+)
+from benchmark.records.record import Metrics, Prediction, Record
 from benchmark.scoring.answers import agreement, answered, summary
 
 _SHARED = ("dataset", "scale", "protocol", "budget", "limit", "device", "seed")
@@ -23,18 +30,18 @@ def rescore(directory: Path) -> tuple[list[str], list[str]]:
     records = [record for record in read_records(directory) if record.status == "ok"]
     if not records:
         raise UserError(f"no scored records in {directory}")
-    stored = {record.cell: _answers(directory, record) for record in records}
-    scored = {cell: [_again(answer) for answer in answers] for cell, answers in stored.items()}
+    stored = {path: read_predictions(path) for record in records for path in _files(directory, record)}
+    scored = {path: [_again(answer) for answer in answers] for path, answers in stored.items()}
     changed = []
     for record in records:
-        assert record.metrics is not None
-        answers = scored[record.cell]
+        files = _files(directory, record)
         teacher = teacher_of(record, records)
-        found = agreement(answers, scored[teacher.cell]) if teacher else record.metrics.agreement
-        renewed = _renewed(record, answers, found)
-        if (renewed, answers) != (record, stored[record.cell]):
+        against = scored[predictions_path(directory, teacher.cell)] if teacher else None
+        renewed = _renewed(record, [scored[path] for path in files], against)
+        if renewed != record or any(scored[path] != stored[path] for path in files):
             changed.append(record.cell)
-            write_predictions(predictions_path(directory, record.cell), answers)
+            for path in files:
+                write_predictions(path, scored[path])
             write_record(directory, renewed)
     return [record.cell for record in records], changed
 
@@ -47,7 +54,7 @@ def agree(directory: Path, records: Iterable[Record]) -> list[Record]:
     for record in records:
         teacher = teacher_of(record, known)
         if record.metrics is not None and record.metrics.agreement is None and teacher is not None:
-            pair = [answers.setdefault(one.cell, _answers(directory, one)) for one in (teacher, record)]
+            pair = [answers.setdefault(one.cell, _stored(directory, one)) for one in (teacher, record)]
             metrics = record.metrics.model_copy(update={"agreement": agreement(pair[1], pair[0])})
             record = record.model_copy(update={"metrics": metrics})
             write_record(directory, record)
@@ -62,19 +69,33 @@ def teacher_of(record: Record, records: Iterable[Record]) -> Record | None:
     return next((other for other in found if [getattr(other, name) for name in _SHARED] == place), None)
 
 
-def _answers(directory: Path, record: Record) -> list[Prediction]:
-    path = predictions_path(directory, record.cell)
-    answers = read_predictions(path)
-    if len(answers) != record.test_documents:
-        raise UserError(f"{path} has {len(answers)} predictions, its record {record.test_documents} test documents")
-    return answers
+def _stored(directory: Path, record: Record) -> list[Prediction]:
+    return read_predictions(predictions_path(directory, record.cell))
+
+
+def _files(directory: Path, record: Record) -> list[Path]:
+    """Of the test split and, if the record has it, of the shifted one."""
+    files = [predictions_path(directory, record.cell)]
+    return [*files, shifted_predictions_path(directory, record.cell)] if record.shifted else files
 
 
 def _again(answer: Prediction) -> Prediction:
     return answered(answer.id, answer.text, answer.ended, answer.prediction, answer.ground_truth)
 
 
-def _renewed(record: Record, answers: Sequence[Prediction], found: Agreement | None) -> Record:
+def _renewed(record: Record, splits: Sequence[Sequence[Prediction]], teacher: Sequence[Prediction] | None) -> Record:
+    counts = record.test_documents, record.shifted_documents
+    for answers, count in zip(splits, counts, strict=False):
+        if len(answers) != count:
+            raise UserError(f"{record.cell}: {len(answers)} predictions, but its record has {count} documents")
     assert record.metrics is not None
-    values = record.metrics.model_dump() | summary(answers) | {"agreement": found}
-    return record.model_copy(update={"metrics": Metrics.model_validate(values)})
+    test, *shifted = splits
+    found = record.metrics.agreement if teacher is None else agreement(test, teacher)
+    update = {"metrics": _rescored(record.metrics, test).model_copy(update={"agreement": found})}
+    if record.shifted and shifted:
+        update["shifted"] = _rescored(record.shifted, shifted[0])
+    return record.model_copy(update=update)
+
+
+def _rescored(metrics: Metrics, answers: Sequence[Prediction]) -> Metrics:
+    return Metrics.model_validate(metrics.model_dump() | summary(answers))
