@@ -8,6 +8,7 @@ from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
+from benchmark.report.changes import write_changes
 from benchmark.report.differences import write_differences
 from benchmark.report.figures import write_figures
 from benchmark.report.heatmaps import write_heatmaps
@@ -36,6 +37,7 @@ def write_report(directory: Path) -> list[Path]:
     return [
         leaderboard,
         *write_differences(directory, records, teds),
+        *write_changes(directory, records),
         *write_tables(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
