@@ -70,5 +70,8 @@ def _mean(column: Measured, row: Row) -> str:
 
 
 def _notes(ranking: Ranking) -> list[str]:
+    from benchmark.report.latency import untold_sentence
+
     apart = f"{_APART} {ranking.why_apart}" if ranking.apart else ""
-    return [sentence for sentence in (ranking.teacher, ranking.why_unranked, apart) if sentence]
+    sentences = (ranking.teacher, ranking.why_unranked, apart, untold_sentence(ranking.rows))
+    return [sentence for sentence in sentences if sentence]

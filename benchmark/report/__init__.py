@@ -8,6 +8,7 @@ from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
+from benchmark.report.costs import write_costs
 from benchmark.report.figures import write_figures
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
@@ -34,6 +35,7 @@ def write_report(directory: Path) -> list[Path]:
     return [
         leaderboard,
         *write_tables(directory, records),
+        *write_costs(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
         *write_tradeoffs(directory, records),
