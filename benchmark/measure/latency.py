@@ -164,7 +164,7 @@ class _Turn(NamedTuple):
 
 
 def _turn(read: Read, clock: Clock, counter: Counter | None) -> _Turn:
-    before = counter and counter.read()
+    before = None if counter is None else counter.read()
     start = clock()
     marks = read(clock)
     end = clock()

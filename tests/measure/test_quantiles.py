@@ -17,10 +17,11 @@ from benchmark.records.record import Interval
 
 def coverage(count: int, low: int, high: int, at: Fraction) -> Fraction:
     """How often the true quantile lies between the values of two ranks: each value is below it or above."""
-    sides = product((1, 0), repeat=count)
-    return sum(
-        (prod(at if below else 1 - at for below in side) for side in sides if low <= sum(side) < high), Fraction(0)
-    )
+    total = Fraction(0)
+    for side in product((1, 0), repeat=count):
+        if low <= sum(side) < high:
+            total += prod((at if below else 1 - at for below in side), start=Fraction(1))
+    return total
 
 
 @pytest.mark.parametrize("count", [6, 7, 9, 12])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,8 @@ def widened(model: Donut, megabytes: int) -> Donut:
     wide = megabytes * MEGABYTE // (4 * 2 * width * len(layers))
     for layer in layers:
         layer.fc1, layer.fc2 = torch.nn.Linear(width, wide), torch.nn.Linear(wide, width)
-    model.decoder.config.decoder_ffn_dim = model.config.decoder.decoder_ffn_dim = wide
+    config: Any = model.config
+    model.decoder.config.decoder_ffn_dim = config.decoder.decoder_ffn_dim = wide
     return model
 
 
