@@ -71,5 +71,8 @@ def _mean(column: Measured, row: Row) -> str:
 
 
 def _notes(ranking: Ranking) -> list[str]:
+    from benchmark.report.latency import untold_sentence
+
     apart = f"{_APART} {ranking.why_apart}" if ranking.apart else ""
-    return [sentence for sentence in (ranking.teacher, ranking.why_unranked, ranking.undecided, apart) if sentence]
+    sentences = (ranking.teacher, ranking.why_unranked, ranking.undecided, apart, untold_sentence(ranking.rows))
+    return [sentence for sentence in sentences if sentence]

@@ -10,15 +10,17 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.measure.computation import signature
-from benchmark.measure.latency import Latency, Median, Read, fitted, measure_latency, read_fixed, reader
+from benchmark.measure.energy import find_counter
+from benchmark.measure.latency import Latency, Read, fitted, measure_latency, read_fixed, reader
 from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
+from benchmark.measure.resident import Apart, apart
 from benchmark.models.donut import Donut
 from benchmark.models.macs import FIXED_TOKENS, count_macs
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet, silent
-from benchmark.records.record import Efficiency
+from benchmark.records.record import Efficiency, Interval
 
 ROUNDS = 60
 """The 95 % interval of a median over 60 rounds goes from the 22nd smallest ratio to the 22nd largest."""
@@ -57,18 +59,23 @@ class _Computation:
     peak_memory_bytes: int
 
 
-def measure(teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS) -> dict[str, Efficiency | Exception]:
+Costs = Efficiency | Exception
+"""Of a model, or what it raised."""
+
+
+def measure(teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS) -> dict[str, Costs]:
     """The costs of each model, one document at a time, timed in turns with the teacher; models are left as they were.
 
     Only the first model of each computation is kept in memory, to be timed for all. A model that cannot be loaded or
     measured gives its exception, without traceback, and costs nothing else; a teacher that cannot be measured raises.
     """
-    with silent():
+    with silent(), apart(teacher.model.device) as others:
         own = _signature(teacher)
-        computations = {own: _computation(teacher)}
-        counted = {name: _without_models(_count(load, computations)) for name, load in models.items()}
+        computations = {own: _computation(own, teacher, others)}
+        counted = {name: _without_models(_count(load, computations, others)) for name, load in models.items()}
+        peaks = others.peaks() if others else {}
         latencies = _time(computations, own, rounds)
-    return {name: _without_models(_joined(costs, latencies)) for name, costs in counted.items()}
+    return {name: _without_models(_joined(costs, peaks, latencies)) for name, costs in counted.items()}
 
 
 def _time(computations: Mapping[str, _Computation], teacher: str, rounds: int) -> dict[str, Latency | Exception]:
@@ -76,17 +83,19 @@ def _time(computations: Mapping[str, _Computation], teacher: str, rounds: int) -
     with ExitStack() as modes:
         for computation in computations.values():
             modes.enter_context(quiet(computation.model))
-        return measure_latency(readers, teacher, rounds)
+        return measure_latency(readers, teacher, rounds, counter=find_counter())
 
 
 def _signature(subject: Subject) -> str:
     return signature(subject.model, subject.processor, subject.page, subject.tokens)
 
 
-def _computation(subject: Subject) -> _Computation:
+def _computation(name: str, subject: Subject, others: Apart | None) -> _Computation:
     model, processor, page, tokens = subject.model, subject.processor, subject.page, subject.tokens
     ready = fitted(processor, page)
     start = processor.tokenizer.convert_tokens_to_ids(subject.prompt)
+    if others:
+        others.ask(name, model, to_pixels(processor, ready), start, tokens)
     return _Computation(
         model=model,
         read=reader(model, processor, page, subject.prompt, tokens),
@@ -95,13 +104,13 @@ def _computation(subject: Subject) -> _Computation:
     )
 
 
-def _count(load: Load, computations: dict[str, _Computation]) -> Efficiency | Exception:
-    """All but the latency; a computation that is new is added to `computations`."""
+def _count(load: Load, computations: dict[str, _Computation], others: Apart | None) -> Costs:
+    """All but the latency and the memory of another process; a computation that is new is added to `computations`."""
     try:
         subject = load()
         name = _signature(subject)
         if name not in computations:
-            computations[name] = _computation(subject)
+            computations[name] = _computation(name, subject, others)
         counts = count_parameters(subject.model)
         return Efficiency(
             params_total=counts.total,
@@ -119,7 +128,7 @@ def _count(load: Load, computations: dict[str, _Computation]) -> Efficiency | Ex
         return error
 
 
-def _without_models(outcome: Efficiency | Exception) -> Efficiency | Exception:
+def _without_models(outcome: Costs) -> Costs:
     """An error without its tracebacks: they hold the calls, and those all models that they had at hand."""
     error: BaseException | None = outcome if isinstance(outcome, Exception) else None
     while error is not None:
@@ -128,28 +137,34 @@ def _without_models(outcome: Efficiency | Exception) -> Efficiency | Exception:
     return outcome
 
 
-def _joined(costs: Efficiency | Exception, latencies: Mapping[str, Latency | Exception]) -> Efficiency | Exception:
-    """The costs with the latency of their computation; the first exception of the two if there is one."""
+def _joined(costs: Costs, peaks: Mapping[str, int | Exception], latencies: Mapping[str, Latency | Exception]) -> Costs:
+    """The costs with those of their computation; the first exception if there is one."""
     if isinstance(costs, Exception):
         return costs
     assert costs.computation is not None
-    latency = latencies[costs.computation]
-    return latency if isinstance(latency, Exception) else _with_latency(costs, latency)
+    peak, latency = peaks.get(costs.computation), latencies[costs.computation]
+    if isinstance(peak, Exception):
+        return peak
+    if isinstance(latency, Exception):
+        return latency
+    return costs.model_copy(update={"peak_resident_bytes": peak, **_of(latency)})
 
 
-def _with_latency(costs: Efficiency, latency: Latency) -> Efficiency:
-    update = {
-        "latency_ms_p50": latency.p50,
-        "latency_ms_p95": latency.p95,
-        "latency_encoder_ms_p50": latency.encoder_p50,
-        **_interval("latency_ratio", latency.ratio),
-        **_interval("latency_encoder_ratio", latency.encoder_ratio),
-        **_interval("latency_decoder_ratio", latency.decoder_ratio),
-        **_interval("latency_control", latency.control),
+def _of(latency: Latency) -> dict[str, object]:
+    whole, encoder = latency.timings["whole"], latency.timings["encoder"]
+    return {
+        "latency_ms_p50": whole.p50.value,
+        "latency_ms_p95": whole.p95.value,
+        "latency_encoder_ms_p50": encoder.p50.value,
+        **_flat("latency_ratio", whole.ratio),
+        **_flat("latency_encoder_ratio", encoder.ratio),
+        **_flat("latency_decoder_ratio", latency.decoder_ratio),
+        **_flat("latency_control", latency.control),
         "latency_rounds": latency.rounds,
+        "timings": latency.timings,
+        "energy_mj": latency.energy_mj,
     }
-    return costs.model_copy(update=update)
 
 
-def _interval(name: str, found: Median) -> dict[str, float | None]:
+def _flat(name: str, found: Interval) -> dict[str, float | None]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -1,6 +1,7 @@
 """How long reading one document takes, from the page in bytes to its tokens, in turns with the teacher.
 
-Encoder and decoder are told apart by the moment between them: up to there it is the encoder, resizing included.
+The parts of a reading are told apart by moments within it: the encoder's states are there, resizing included; the
+first token's scores are, which is what a user waits for; the last token is.
 
 A machine is never as fast in one minute as in the next: what is timed minutes apart cannot be compared. Readers that
 take turns meet the same minutes, and the ratio of two times of one round is free of them.
@@ -10,11 +11,10 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
-from math import comb
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,30 +22,55 @@ from numpy.typing import NDArray
 from transformers import DonutProcessor
 
 from benchmark.devices import one_thread
+from benchmark.measure.energy import Counter
+from benchmark.measure.quantiles import P95, median, quantile
 from benchmark.models.donut import Donut
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
 from benchmark.progress import quiet
+from benchmark.records.record import Interval, Part, Timing
 from benchmark.scoring.predict import transformers_greedy
 
 Clock = Callable[[], float]
 """Seconds."""
-Read = Callable[[Clock], float]
-"""Reads a page and returns when the device has done it: the moment at which the encoder had."""
 Times = NDArray[np.float64]
 """Milliseconds, one a round."""
 
 
+class Marks(NamedTuple):
+    """The moments of a reading at which the encoder was done and the first token was there, and the tokens after it."""
+
+    encoded: float
+    first: float
+    rest: int
+
+
+Read = Callable[[Clock], Marks]
+"""Reads a page and returns when the device has done it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The milliseconds of each round, and of them those of the encoder."""
+    """The milliseconds of each round from the page to the last token, to the encoder's states, to the first token.
+
+    `rest` tokens follow the first; `energy` is in millijoules, None without a counter.
+    """
 
     whole: Times
     encoder: Times
+    first_token: Times
+    rest: int
+    energy: Times | None = None
 
     @property
     def decoder(self) -> Times:
         return self.whole - self.encoder
+
+    @property
+    def parts(self) -> dict[Part, Times]:
+        """By name; one token alone has no time a token."""
+        parts: dict[Part, Times] = {"whole": self.whole, "encoder": self.encoder, "first_token": self.first_token}
+        return parts | ({"per_token": (self.whole - self.first_token) / self.rest} if self.rest else {})
 
 
 WARM_UP = 2
@@ -56,51 +81,29 @@ _NEVER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Median:
-    """A median and its 95 % interval, None where there are too few values for one."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-def median(values: Times) -> Median:
-    """The median of independent values, with an interval that holds whatever their distribution.
-
-    The number of n values below the true median is binomial (n, 1/2). So the k-th smallest and the k-th largest
-    value enclose it with probability 1 - 2 P(B < k) = 1 - 2 sum(comb(n, i) for i < k) / 2^n at least; k is the
-    largest for which that is 95 % or more. With fewer than six values none is.
-    """
-    ordered, middle = np.sort(values), float(np.median(values))
-    below = accumulate(comb(len(ordered), i) for i in range(len(ordered)))
-    # In integers: 2 below / 2^n <= 1/20.
-    k = sum(40 * count <= 2 ** len(ordered) for count in below)
-    return Median(middle, float(ordered[k - 1]), float(ordered[-k])) if k else Median(middle, None, None)
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles in milliseconds; ratios to the teacher's time in the same round; that of its second entry."""
+    """Times in milliseconds; ratios to the teacher's time in the same round; that of its second entry."""
 
-    p50: float
-    p95: float
-    encoder_p50: float
-    ratio: Median
-    encoder_ratio: Median
-    decoder_ratio: Median
-    control: Median
+    timings: dict[Part, Timing]
+    decoder_ratio: Interval
+    control: Interval
+    energy_mj: Interval | None
     rounds: int
 
 
 def measure_latency(
-    readers: Mapping[str, Read], teacher: str, rounds: int, clock: Clock = time.perf_counter
+    readers: Mapping[str, Read],
+    teacher: str,
+    rounds: int,
+    clock: Clock = time.perf_counter,
+    counter: Counter | None = None,
 ) -> dict[str, Latency | Exception]:
     """The latency of each reader, or what it raised.
 
     Times are divided by those of the reader named `teacher`, which is entered once more for that: the ratio of its two
     entries says what the clock cannot tell apart. Raises what it raises.
     """
-    times = time_in_turns({_DIVISOR: readers[teacher], **readers}, rounds, clock)
+    times = time_in_turns({_DIVISOR: readers[teacher], **readers}, rounds, clock, counter)
     divisor, second = _present(times.pop(_DIVISOR)), _present(times[teacher])
     control = median(second.whole / divisor.whole)
     return {name: own if isinstance(own, Exception) else _latency(own, divisor, control) for name, own in times.items()}
@@ -112,30 +115,31 @@ def _present(times: Timed | Exception) -> Timed:
     return times
 
 
-def _latency(own: Timed, divisor: Timed, control: Median) -> Latency:
-    p50, p95 = np.percentile(own.whole, [50, 95])
+def _latency(own: Timed, divisor: Timed, control: Interval) -> Latency:
+    theirs = divisor.parts
     return Latency(
-        p50=float(p50),
-        p95=float(p95),
-        encoder_p50=float(np.median(own.encoder)),
-        ratio=median(own.whole / divisor.whole),
-        encoder_ratio=median(own.encoder / divisor.encoder),
+        timings={name: _timing(times, times / theirs[name]) for name, times in own.parts.items()},
         decoder_ratio=median(own.decoder / divisor.decoder),
         control=control,
+        energy_mj=None if own.energy is None else median(own.energy),
         rounds=len(own.whole),
     )
 
 
+def _timing(times: Times, ratios: Times) -> Timing:
+    return Timing(p50=median(times), p95=quantile(times, P95), ratio=median(ratios))
+
+
 def time_in_turns(
-    readers: Mapping[str, Read], rounds: int, clock: Clock = time.perf_counter
+    readers: Mapping[str, Read], rounds: int, clock: Clock = time.perf_counter, counter: Counter | None = None
 ) -> dict[str, Timed | Exception]:
     """The milliseconds of each reader in each round, or what it raised: then it is out, and the others go on.
 
     A round calls every reader once, on one thread, in an order that is drawn anew, so that none always finds the
-    caches that the same other has left. The same orders each time.
+    caches that the same other has left. The same orders each time. A `counter` of energy is read beside the clock.
     """
     names = list(readers)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    turns: dict[str, list[_Turn]] = {name: [] for name in names}
     failures: dict[str, Exception] = {}
     orders = np.random.default_rng(0)
     with one_thread(), _no_garbage_collection():
@@ -143,17 +147,35 @@ def time_in_turns(
             for name in (names[i] for i in orders.permutation(len(names))):
                 if name not in failures:
                     try:
-                        times[name].append(_milliseconds(readers[name], clock))
+                        turns[name].append(_turn(readers[name], clock, counter))
                     except Exception as error:
                         failures[name] = error
-    return {name: failures[name] if name in failures else Timed(*np.array(times[name][WARM_UP:]).T) for name in names}
+    return {name: failures[name] if name in failures else _timed(turns[name][WARM_UP:]) for name in names}
 
 
-def _milliseconds(read: Read, clock: Clock) -> tuple[float, float]:
-    """Of all, and of the encoder."""
+class _Turn(NamedTuple):
+    """Of one reading: seconds of all, of the encoder and up to the first token; tokens after it; millijoules."""
+
+    whole: float
+    encoder: float
+    first_token: float
+    rest: int
+    energy: float | None
+
+
+def _turn(read: Read, clock: Clock, counter: Counter | None) -> _Turn:
+    before = None if counter is None else counter.read()
     start = clock()
-    encoded = read(clock)
-    return 1000 * (clock() - start), 1000 * (encoded - start)
+    marks = read(clock)
+    end = clock()
+    energy = None if counter is None or before is None else counter.millijoules(before, counter.read())
+    return _Turn(end - start, marks.encoded - start, marks.first - start, marks.rest, energy)
+
+
+def _timed(turns: Sequence[_Turn]) -> Timed:
+    whole, encoder, first_token = 1000 * np.array([turn[:3] for turn in turns]).T
+    energy = [turn.energy for turn in turns if turn.energy is not None]
+    return Timed(whole, encoder, first_token, turns[0].rest, np.array(energy) if energy else None)
 
 
 @contextmanager
@@ -181,17 +203,22 @@ def reader(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: 
         if model.device.type == "cuda":  # kernels there run behind the clock
             torch.cuda.synchronize(model.device)
 
-    def read(clock: Clock) -> float:
-        encoded: list[float] = []
+    def read(clock: Clock) -> Marks:
+        noted: dict[str, float] = {}
 
-        def note(*_: object) -> None:
-            wait()
-            encoded.append(clock())
+        def note(what: str) -> Callable[..., None]:
+            def hook(*_: object) -> None:
+                if what not in noted:  # later tokens must not wait for the device
+                    wait()
+                    noted[what] = clock()
 
-        with model.encoder.register_forward_hook(note):
+            return hook
+
+        encoder, head = model.encoder, model.decoder.lm_head
+        with encoder.register_forward_hook(note("encoder")), head.register_forward_hook(note("first token")):
             write_tokens(model, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
         wait()
-        return encoded[0]
+        return Marks(noted["encoder"], noted["first token"], tokens - 1)
 
     return read
 

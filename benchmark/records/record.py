@@ -100,6 +100,25 @@ class Metrics(_Frozen):
         return self
 
 
+class Interval(_Frozen):
+    """A measured number and its 95 % interval, None where too little was measured for one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Timing(_Frozen):
+    """A part of a reading: quantiles over rounds in milliseconds; the median ratio to the teacher's in the same."""
+
+    p50: Interval
+    p95: Interval
+    ratio: Interval
+
+
+Part = Literal["whole", "encoder", "first_token", "per_token"]
+
+
 class Efficiency(_Frozen):
     """Sizes in weights and bytes, `macs`, latency (milliseconds) and memory of reading one document.
 
@@ -107,7 +126,12 @@ class Efficiency(_Frozen):
     of a fixed number of tokens, timed in turns with the teacher: `latency_ratio` is the median over `latency_rounds` of
     the model's time by the teacher's in the same round, `latency_encoder_ratio` and `latency_decoder_ratio` those of
     its two parts, `latency_control` that of the teacher's second entry, which computes the same as the first; each with
-    a 95 % interval. Models of the same `computation` are timed once in a run.
+    a 95 % interval. `timings` have the whole reading and its parts: to the end of the encoder, to the first token, both
+    from the page on, and each token after that. Models of the same `computation` are timed once in a run.
+
+    `peak_memory_bytes` are tensors: the weights and what operators hold beside them. `peak_resident_bytes` is what a
+    process of its own grows by, in resident memory without the code of libraries, that loads a model of this
+    computation and reads with it. `energy_mj` is the median of a reading, None without a counter.
     """
 
     params_total: int
@@ -134,8 +158,11 @@ class Efficiency(_Frozen):
     latency_control_low: Maybe = None
     latency_control_high: Maybe = None
     latency_rounds: int | None = None
+    timings: dict[Part, Timing] = {}
     computation: str | None = None
     peak_memory_bytes: int | None = None
+    peak_resident_bytes: int | None = None
+    energy_mj: Interval | None = None
 
 
 class Record(_Frozen):

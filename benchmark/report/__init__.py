@@ -9,6 +9,7 @@ from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
 from benchmark.report.changes import write_changes
+from benchmark.report.costs import write_costs
 from benchmark.report.differences import write_differences
 from benchmark.report.figures import write_figures
 from benchmark.report.heatmaps import write_heatmaps
@@ -39,6 +40,7 @@ def write_report(directory: Path) -> list[Path]:
         *write_differences(directory, records, teds),
         *write_changes(directory, records),
         *write_tables(directory, records),
+        *write_costs(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
         *write_tradeoffs(directory, records),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.folders.folder import FROM_FOLDER
 from benchmark.records.record import Efficiency, Record
-from benchmark.report.latency import with_interval
+from benchmark.report.latency import told, with_interval
 from benchmark.report.shifted import SHIFTED
 
 _PLAIN = """\
@@ -92,7 +92,7 @@ def _costs(costs: Efficiency) -> Iterator[str]:
         yield f"- multiply-accumulates a document: {costs.macs / 1e6:.0f} M"
     if costs.latency_ratio is not None and costs.latency_ms_p50 is not None:
         ratio = with_interval(costs.latency_ratio, costs.latency_ratio_low, costs.latency_ratio_high)
-        yield f"- latency: {costs.latency_ms_p50:.0f} ms, {ratio} x the teacher's"
+        yield f"- latency: {costs.latency_ms_p50:.0f} ms" + (f", {ratio} x the teacher's" if told(costs) else "")
 
 
 def _making(record: Record) -> Iterator[str]:

@@ -1,64 +1,147 @@
-"""Latency as it is printed: first by the teacher's in the same rounds, which another machine can repeat."""
+"""Latency as it is printed: first by the teacher's in the same rounds, which another machine can repeat.
+
+A ratio is told only where the clock was sound: the teacher is timed against itself, and an interval of that which
+misses 1 says that the clock sees differences that are not there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import ClassVar
 
+from benchmark.records.record import Efficiency, Interval, Part, Record
 from benchmark.report.columns import Column, Field, Measured, number, rounded
 from benchmark.report.rows import Row, efficiency
 
-latency_ratio = efficiency("latency_ratio")
+NOT_TOLD = "not told"
+SPARSE = 0.9
+"""The density below which a model is sparse: a dense one has a few zeros too."""
+
+
+def told(costs: Efficiency | None) -> bool:
+    """Whether the ratios of a timing may be told: its control, where that has an interval, does not miss 1."""
+    if costs is None or costs.latency_control_low is None or costs.latency_control_high is None:
+        return True
+    return costs.latency_control_low <= 1 <= costs.latency_control_high
+
+
+def latency_ratio(record: Record) -> float | None:
+    """The ratio of a record where it is told."""
+    return None if record.efficiency is None or not told(record.efficiency) else record.efficiency.latency_ratio
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """A model's time by the teacher's: the mean over distinct checkpoints, and an interval that holds all theirs.
+class Spanned:
+    """The mean over distinct checkpoints, and an interval that holds all theirs.
 
-    `name` is the field of `Efficiency`.
+    A `ratio` is not told of a row whose timings, or one of them, had a control that misses 1.
     """
 
-    name: str
+    key: str
     heading: str
+    get: Callable[[Efficiency], Interval | None]
+    digits: int = 1
+    ratio: bool = False
     align: ClassVar[str] = "right"
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"{self.name}{end}_measured" for end in ("", "_low", "_high"))
+        return tuple(f"{self.key}{end}_measured" for end in ("", "_low", "_high"))
 
     def text(self, row: Row) -> str:
-        mean = row.mean(efficiency(self.name))
-        if mean is None:
-            return "" if row.scored else "failed"
-        return with_interval(mean, *self._interval(row))
+        found = self.interval(row)
+        if found is not None:
+            return with_interval(found.value, found.low, found.high, self.digits)
+        if not row.scored:
+            return "failed"
+        return NOT_TOLD if self._found(row) else ""
 
     def fields(self, row: Row) -> tuple[Field, ...]:
-        return rounded(row.mean(efficiency(self.name))), *map(rounded, self._interval(row))
+        found = self.interval(row)
+        return (None,) * 3 if found is None else (rounded(found.value), rounded(found.low), rounded(found.high))
 
-    def _interval(self, row: Row) -> tuple[float | None, float | None]:
-        lows, highs = (row.values(efficiency(f"{self.name}{end}")) for end in ("_low", "_high"))
-        return min(lows, default=None), max(highs, default=None)
+    def interval(self, row: Row) -> Interval | None:
+        """None where nothing was measured or it is not told."""
+        found = self._found(row)
+        if not found or (self.ratio and not all(told(record.efficiency) for record in row.distinct)):
+            return None
+        lows = [one.low for one in found if one.low is not None]
+        highs = [one.high for one in found if one.high is not None]
+        mean = fmean(one.value for one in found)
+        return Interval(value=mean, low=min(lows, default=None), high=max(highs, default=None))
+
+    def _found(self, row: Row) -> list[Interval]:
+        costs = (record.efficiency for record in row.distinct)
+        return [one for each in costs if each is not None and (one := self.get(each)) is not None]
 
 
-RATIO = Ratio("latency_ratio", "latency (x teacher)")
+def _ratio(name: str, heading: str) -> Spanned:
+    """Of the field `name` and its two ends."""
+
+    def get(costs: Efficiency) -> Interval | None:
+        value, low, high = (getattr(costs, f"{name}{end}") for end in ("", "_low", "_high"))
+        return None if value is None else Interval(value=value, low=low, high=high)
+
+    return Spanned(name, heading, get, digits=2, ratio=True)
+
+
+RATIO = _ratio("latency_ratio", "latency (x teacher)")
 PARTS: tuple[Column, ...] = (
-    Ratio("latency_encoder_ratio", "encoder (x teacher)"),
-    Ratio("latency_decoder_ratio", "decoder (x teacher)"),
+    _ratio("latency_encoder_ratio", "encoder (x teacher)"),
+    _ratio("latency_decoder_ratio", "decoder (x teacher)"),
 )
 LATENCY: tuple[Column, ...] = (RATIO, Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")))
 
 
+def timing_columns(part: Part, title: str) -> tuple[Column, ...]:
+    """p50 and p95 of a part of the reading in milliseconds, and its ratio to the teacher's."""
+
+    def at(what: str) -> Callable[[Efficiency], Interval | None]:
+        return lambda costs: getattr(costs.timings[part], what) if part in costs.timings else None
+
+    return (
+        Spanned(f"{part}_ms_p50", f"{title} p50 (ms)", at("p50")),
+        Spanned(f"{part}_ms_p95", f"{title} p95 (ms)", at("p95")),
+        Spanned(f"{part}_ratio", f"{title} (x teacher)", at("ratio"), digits=2, ratio=True),
+    )
+
+
+def not_faster(row: Row) -> bool:
+    """Whether it is sparse, and its latency, as far as that is told, is not below the teacher's."""
+    density, ratio = row.mean(efficiency("density")), RATIO.interval(row)
+    if density is None or ratio is None or density >= SPARSE:
+        return False
+    return (ratio.value if ratio.high is None else ratio.high) >= 1
+
+
 def control_sentence(rows: Sequence[Row]) -> str:
     """What the ratio of the teacher to itself was, which should be 1; empty where no record says."""
-    timed = [record.efficiency for row in rows for record in row.scored if record.efficiency]
-    found = {
-        with_interval(one.latency_control, one.latency_control_low, one.latency_control_high)
-        for one in timed
-        if one.latency_control is not None
-    }
-    return f"The teacher timed against itself: {', '.join(sorted(found))}." if found else ""
+    found = sorted({_control(costs) for costs in _timed(rows)})
+    text = f"The teacher timed against itself: {', '.join(found)}." if found else ""
+    return " ".join(filter(None, [text, untold_sentence(rows)]))
 
 
-def with_interval(value: float, low: float | None, high: float | None) -> str:
-    return number(value, 2) + ("" if low is None or high is None else f" [{number(low, 2)}, {number(high, 2)}]")
+def untold_sentence(rows: Sequence[Row]) -> str:
+    """Why no ratio is told, with the numbers; empty where all are."""
+    missing = sorted({_control(costs) for costs in _timed(rows) if not told(costs)})
+    if not missing:
+        return ""
+    return f"No speed-up is told of what was timed where the teacher against itself misses 1: {', '.join(missing)}."
+
+
+def _timed(rows: Sequence[Row]) -> Iterator[Efficiency]:
+    """The costs that have a control."""
+    costs = (record.efficiency for row in rows for record in row.scored)
+    return (one for one in costs if one is not None and one.latency_control is not None)
+
+
+def _control(costs: Efficiency) -> str:
+    assert costs.latency_control is not None
+    return with_interval(costs.latency_control, costs.latency_control_low, costs.latency_control_high)
+
+
+def with_interval(value: float, low: float | None, high: float | None, digits: int = 2) -> str:
+    ends = "" if low is None or high is None else f" [{number(low, digits)}, {number(high, digits)}]"
+    return number(value, digits) + ends

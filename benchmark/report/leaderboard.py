@@ -27,10 +27,11 @@ from benchmark.report.columns import (
     repeat_list,
     text_frame,
 )
+from benchmark.report.costs import FLAG
 from benchmark.report.differences import differences_table
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
-from benchmark.report.latency import LATENCY, PARTS, control_sentence
+from benchmark.report.latency import LATENCY, PARTS, control_sentence, not_faster
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
@@ -141,6 +142,7 @@ def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
         Measured("density", "density", efficiency("density")),
         PACKED,
         *LATENCY,
+        *([FLAG] if any(map(not_faster, ranking.rows)) else []),
         *PARTS,
         Measured("macs", "MACs (M)", efficiency("macs", MILLION)),
         Text("start_documents", "documents of the start", _each(lambda record: record.start_documents), "right"),

@@ -13,7 +13,7 @@ from benchmark.records.files import read_records, write_atomically
 from benchmark.records.record import Record
 from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
 from benchmark.report.figures import figure_name, has_curves
-from benchmark.report.latency import LATENCY
+from benchmark.report.latency import LATENCY, untold_sentence
 from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
 from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
@@ -89,6 +89,8 @@ def _table(sections: Sections) -> list[str]:
     said = _said(sections)
     if apart:
         said.append(f"{_APART.strip()} {' '.join(_why_apart(sections))}")
+    if untold := untold_sentence(sections[_read(sections)]):
+        said.append(untold)
     if any(_mean(rows, name) is None for name in names):
         said.append("Rows that lack a score come last, in no order.")
     return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]

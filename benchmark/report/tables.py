@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from benchmark.records.files import write_atomically
-from benchmark.records.record import Agreement, Efficiency, Metrics, Record
+from benchmark.records.record import Agreement, Efficiency, Metrics, Part, Record, Timing
 from benchmark.report import paper
 from benchmark.report.columns import (
     MILLION,
@@ -31,6 +32,12 @@ _NAMES: tuple[Column, ...] = (
     Text("strategy", "strategy", lambda row: row.strategy),
     Text("paper_name", "the paper's name", lambda row: row.paper_name),
 )
+_ENDINGS = {"": "value", "_low": "low", "_high": "high"}
+_TIMES = [
+    f"{name}{end}"
+    for name in (*(f"{part}_{what}" for part in get_args(Part) for what in Timing.model_fields), "energy_mj")
+    for end in _ENDINGS
+]
 _ENDS: tuple[Column, ...] = (Seeds(), Text("start", "start", lambda row: row.start))
 
 
@@ -81,7 +88,7 @@ def table_markdown(table: Table, settings: dict[Setting, list[Row]]) -> str:
 def table_csv(table: Table, settings: dict[Setting, list[Row]]) -> str:
     header = [*Setting._fields, *(name for column in table.columns for name in column.names)]
     fields = [
-        [*_setting_fields(setting), *_fields(table.columns, row)] for setting, rows in settings.items() for row in rows
+        [*setting_fields(setting), *_fields(table.columns, row)] for setting, rows in settings.items() for row in rows
     ]
     return csv_text(fields, header)
 
@@ -94,13 +101,15 @@ def all_records_csv(records: Sequence[Record]) -> str:
     top = [name for name in Record.model_fields if name not in nested]
     metrics = [name for name in Metrics.model_fields if not name.startswith("layer") and name != "agreement"]
     metrics += [*(f"teacher_{name}" for name in Agreement.model_fields), "shifted_ted", "shifted_f1"]
-    header = [*top, *metrics, *Efficiency.model_fields, "options", "environment"]
+    sizes = [name for name in Efficiency.model_fields if name not in ("timings", "energy_mj")]
+    header = [*top, *metrics, *sizes, *_TIMES, "options", "environment"]
 
     def fields(record: Record) -> list[Field]:
         values = record.model_dump()
         values |= {**(values["metrics"] or {}), **(values["efficiency"] or {})}
         values |= {f"teacher_{name}": value for name, value in (values.get("agreement") or {}).items()}
         values |= {f"shifted_{name}": (values["shifted"] or {}).get(name) for name in ("ted", "f1")}
+        values |= _times(record.efficiency)
         values |= {name: _json(values[name]) for name in maps if name in values}
         values |= {name: "; ".join(values[name]) for name in phrases}
         return [values.get(name) for name in header]
@@ -108,6 +117,15 @@ def all_records_csv(records: Sequence[Record]) -> str:
     ordered = [record for rows in by_setting(records).values() for row in rows for record in row.records]
     # What belongs to several settings is still one record.
     return csv_text([fields(record) for record in {record.cell: record for record in ordered}.values()], header)
+
+
+def _times(costs: Efficiency | None) -> dict[str, float | None]:
+    """What is nested in `Efficiency`, by the names of `_TIMES`."""
+    if costs is None:
+        return {}
+    found = {f"{part}_{what}": interval for part, timing in costs.timings.items() for what, interval in timing}
+    found |= {"energy_mj": costs.energy_mj} if costs.energy_mj else {}
+    return {f"{name}{end}": getattr(one, of) for name, one in found.items() for end, of in _ENDINGS.items()}
 
 
 def about_test(rows: Sequence[Row]) -> str:
@@ -150,7 +168,7 @@ def _fields(columns: Sequence[Column], row: Row) -> list[Field]:
     return [field for column in columns for field in column.fields(row)]
 
 
-def _setting_fields(setting: Setting) -> list[Field]:
+def setting_fields(setting: Setting) -> list[Field]:
     values = setting._asdict()
     return list((values | {"options": _json(dict(setting.options)) if setting.options else None}).values())
 

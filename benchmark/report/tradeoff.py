@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
 from benchmark.report.drawing import MARKERS, Look, looks_of, picture
-from benchmark.report.latency import latency_ratio
+from benchmark.report.latency import latency_ratio, told
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
 
 _COSTS = {
@@ -110,7 +110,7 @@ def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes
                 like = [other for other in variants if other.strategy == line.strategy]
                 number = like.index(line) if line.words else None
                 panel.plot(costs, scores, label=line.label, **_style(looks[line.strategy], number, len(own)))
-            panel.set_xlabel(f"{cost} (x teacher)")
+            panel.set_xlabel(f"{cost} (x teacher){_untold(rows) if get is latency_ratio else ''}")
             panel.set_xscale("log", base=2)
             panel.xaxis.set_major_formatter("{x:g}")
             panel.grid(alpha=0.3)
@@ -118,6 +118,11 @@ def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes
         drawn.panels[0].set_ylim(-0.02, 1.02)
         drawn.panels[len(_COSTS) // 2].set_title(textwrap.fill(family.title, 90), parse_math=False)
         return drawn.png()
+
+
+def _untold(rows: Sequence[Row]) -> str:
+    every = all(told(record.efficiency) for row in rows for record in row.distinct)
+    return "" if every else "\nnot told where the teacher against itself misses 1"
 
 
 def _style(look: Look, variant: int | None, points: int) -> dict[str, Any]:

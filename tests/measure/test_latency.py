@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from copy import deepcopy
-from itertools import pairwise, product
+from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from transformers import DonutProcessor, MBartForCausalLM
@@ -15,11 +14,10 @@ from transformers import DonutProcessor, MBartForCausalLM
 from benchmark.measure.latency import (
     WARM_UP,
     Clock,
-    Median,
+    Marks,
     Read,
     Timed,
     measure_latency,
-    median,
     read_fixed,
     reader,
     time_in_turns,
@@ -46,19 +44,19 @@ class Machine:
     def clock(self) -> float:
         return self.now
 
-    def reader(self, name: str, seconds: float, rounds: int, encoder: float = 0.5) -> Read:
+    def reader(self, name: str, seconds: float, rounds: int, encoder: float = 0.5, first: float = 0.6) -> Read:
         """`seconds` in the first round of `rounds` that counts, and ten times that while it warms up.
 
-        `encoder` is the share of it that the encoder takes.
+        `encoder` is the share of it that the encoder takes, `first` that up to the first token; four tokens follow.
         """
         times = [10 * seconds] * WARM_UP + [seconds * self._slowing**turn for turn in range(rounds)]
         left = iter(times)
 
-        def read(clock: Clock) -> float:
+        def read(clock: Clock) -> Marks:
             self.calls.append(name)
             began, seconds = clock(), next(left)
             self.now += seconds
-            return began + encoder * seconds
+            return Marks(began + encoder * seconds, began + first * seconds, 4)
 
         return read
 
@@ -79,54 +77,69 @@ def milliseconds(times: Timed | Exception) -> list[float]:
     return [float(time) for time in times.whole]
 
 
-def coverage(count: int, k: int) -> float:
-    """How often the median lies between the k-th smallest and the k-th largest value: each is below it or above."""
-    sides = [sum(below) for below in product((0, 1), repeat=count)]
-    return sum(k <= below <= count - k for below in sides) / len(sides)
-
-
-@pytest.mark.parametrize("count", [6, 7, 9, 12, 15])
-def test_the_interval_is_the_narrowest_that_covers_95_percent(count: int) -> None:
-    shuffled = np.random.default_rng(1).permutation(count).astype(float)
-    found = median(shuffled)
-    assert found.low is not None
-    k = int(found.low) + 1
-    assert found == Median((count - 1) / 2, k - 1, count - k)
-    assert coverage(count, k) >= 0.95 > coverage(count, k + 1)
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_values_have_no_interval(count: int) -> None:
-    assert median(np.arange(count, dtype=float)) == Median((count - 1) / 2, None, None)
-
-
-def test_the_interval_of_forty_rounds() -> None:
-    assert median(np.arange(1, 41, dtype=float)) == Median(20.5, 14, 27)
-
-
 def test_a_ratio_is_that_of_the_same_round_on_a_machine_that_slows_down() -> None:
     machine, rounds = Machine(slowing=1.1), 20
 
-    def teacher(clock: Clock) -> float:  # called twice a round
+    def teacher(clock: Clock) -> Marks:  # called twice a round
         return next(entries)(clock)
 
     both = [machine.reader("teacher", 1.0, rounds) for _ in range(2)]
     entries = iter(both * (WARM_UP + rounds))
-    readers = {"teacher": teacher, "slow": machine.reader("slow", 2.0, rounds, encoder=0.125)}
+    readers = {"teacher": teacher, "slow": machine.reader("slow", 2.0, rounds, encoder=0.125, first=0.2)}
     found = measure_latency(readers, "teacher", rounds, machine.clock)
     slow, own = found["slow"], found["teacher"]
     assert not isinstance(slow, Exception)
     assert not isinstance(own, Exception)
+    ratios = {"whole": 2, "encoder": 0.25 / 0.5, "first_token": 0.4 / 0.6, "per_token": 1.6 / 0.4}
     for name in ("value", "low", "high"):
-        assert getattr(slow.ratio, name) == pytest.approx(2)
-        assert getattr(slow.encoder_ratio, name) == pytest.approx(0.5)
+        assert {part: getattr(timing.ratio, name) for part, timing in slow.timings.items()} == pytest.approx(ratios)
         assert getattr(slow.decoder_ratio, name) == pytest.approx(3.5)
-        assert getattr(own.ratio, name) == getattr(slow.control, name) == pytest.approx(1)
-        assert getattr(own.encoder_ratio, name) == getattr(own.decoder_ratio, name) == pytest.approx(1)
+        assert [getattr(timing.ratio, name) for timing in own.timings.values()] == pytest.approx([1] * 4)
+        assert getattr(slow.control, name) == getattr(own.decoder_ratio, name) == pytest.approx(1)
     assert slow.rounds == own.rounds == rounds
-    assert slow.p50 == pytest.approx(2 * own.p50) == pytest.approx(1000 * 2 * 1.1 ** ((rounds - 1) / 2), rel=0.01)
-    assert slow.p95 > 2 * slow.p50
-    assert slow.encoder_p50 == pytest.approx(slow.p50 / 8)
+
+
+def test_milliseconds_of_the_parts() -> None:
+    machine, rounds = Machine(), 60
+    times = time_in_turns({"a": machine.reader("a", 2.0, rounds, 0.125, 0.2)}, rounds, machine.clock)["a"]
+    assert isinstance(times, Timed)
+    expected = {"whole": 2000.0, "encoder": 250.0, "first_token": 400.0, "per_token": 1600.0 / 4}
+    assert {name: found.tolist() for name, found in times.parts.items()} == {
+        name: pytest.approx([milliseconds] * rounds) for name, milliseconds in expected.items()
+    }
+    assert times.energy is None
+
+
+def test_quantiles_are_those_of_the_rounds() -> None:
+    """A machine that slows down by a millisecond a round takes 1000, 1001, ... 1059 of them."""
+    now, calls = [0.0], iter(range(10**6))
+
+    def read(clock: Clock) -> Marks:
+        began, turn = clock(), next(calls)
+        now[0] += 1.0 + 0.001 * (turn // 2 - WARM_UP)  # it is entered twice
+        return Marks(began + 0.25, began + 0.5, 1)
+
+    found = measure_latency({"teacher": read}, "teacher", 60, lambda: now[0])["teacher"]
+    assert not isinstance(found, Exception)
+    whole = found.timings["whole"]
+    assert whole.p50.value == pytest.approx(1029.5)
+    assert [whole.p50.low, whole.p50.high] == pytest.approx([1021, 1038])
+    assert whole.p95.value == pytest.approx(1000 + 0.95 * 59)
+    assert [whole.p95.low, whole.p95.high] == pytest.approx([1051, 1059])
+
+
+def test_one_token_has_no_time_a_token() -> None:
+    machine = Machine()
+
+    def read(clock: Clock) -> Marks:
+        began = clock()
+        machine.now += 1.0
+        return Marks(began + 0.25, began + 0.5, 0)
+
+    found = measure_latency({"teacher": read}, "teacher", 6, machine.clock)["teacher"]
+    assert not isinstance(found, Exception)
+    assert list(found.timings) == ["whole", "encoder", "first_token"]
+    assert found.energy_mj is None
 
 
 def test_every_round_reads_once_with_each_and_none_always_after_the_same() -> None:
@@ -160,9 +173,9 @@ def test_a_teacher_that_breaks_leaves_nothing_to_compare_with() -> None:
 def test_reading_is_on_one_thread_and_not_interrupted() -> None:
     seen: list[tuple[int, bool]] = []
 
-    def read(clock: Clock) -> float:
+    def read(clock: Clock) -> Marks:
         seen.append((torch.get_num_threads(), gc.isenabled()))
-        return clock()
+        return Marks(clock(), clock(), 1)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -201,8 +214,9 @@ def test_a_page_of_another_size_is_resized_each_time(
     assert read == [(1, 3, 96, 160)] * (WARM_UP + 1)
 
 
-def test_the_encoder_ends_where_its_states_are_there(
-    teacher: Donut, processor: DonutProcessor, dataset: Dataset, pages: EncodedDocuments
+@pytest.mark.parametrize("decoder", [MBartForCausalLM, OtherDecoder])
+def test_the_parts_end_where_they_are_there(
+    decoder: type, teacher: Donut, processor: DonutProcessor, dataset: Dataset, pages: EncodedDocuments
 ) -> None:
     """By a clock that only the encoder and each layer of the decoder turn."""
     now = [0.0]
@@ -214,13 +228,16 @@ def test_the_encoder_ends_where_its_states_are_there(
         return turn
 
     model = deepcopy(teacher)
+    model.decoder.__class__ = decoder
     model.encoder.encoder.register_forward_hook(takes(3.0))
     for layer in model.decoder.model.decoder.layers:
         layer.fc1.register_forward_hook(takes(0.25))
     read = reader(model.train(False), processor, pages.pages[:1], prompt_of(dataset), tokens=5)
-    before = len(model.encoder._forward_hooks)
+    before = [len(part._forward_hooks) for part in (model.encoder, model.decoder.lm_head)]
     times = time_in_turns({"a": read}, rounds=3, clock=lambda: now[0])["a"]
     assert isinstance(times, Timed)
     assert times.encoder.tolist() == [3000.0] * 3
+    assert times.first_token.tolist() == [3000.0 + 4 * 250.0] * 3
     assert times.decoder.tolist() == [5 * 4 * 250.0] * 3
-    assert len(model.encoder._forward_hooks) == before
+    assert times.parts["per_token"].tolist() == [4 * 250.0] * 3
+    assert [len(part._forward_hooks) for part in (model.encoder, model.decoder.lm_head)] == before

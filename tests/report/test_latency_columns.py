@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 
+import pytest
+from rich.console import Console
+
+from benchmark.cli.board import print_leaderboard
 from benchmark.records.record import Record
 from benchmark.report import leaderboard_frame
-from benchmark.report.latency import RATIO
+from benchmark.report.card import model_card
+from benchmark.report.latency import RATIO, latency_ratio, not_faster, told
 from benchmark.report.leaderboard import leaderboard_markdown
+from benchmark.report.readme import summary_markdown
 from benchmark.report.rows import Row
+from benchmark.report.tradeoff import has_tradeoff, points
 
 Make = Callable[..., Record]
 UNKNOWN = dict.fromkeys(
@@ -62,3 +70,85 @@ def test_controls_of_several_timings_are_all_said(make_record: Make) -> None:
     later = timed(make_record("none", "receipts-mini"), latency_control=1.1, latency_control_low=None)
     text = leaderboard_markdown([make_record("small", "receipts-mini"), later])
     assert "The teacher timed against itself: 1.00 [0.99, 1.01], 1.10." in text
+
+
+MISSES = {"latency_control": 1.1, "latency_control_low": 1.02, "latency_control_high": 1.19}
+WHY = "No speed-up is told of what was timed where the teacher against itself misses 1: 1.10 [1.02, 1.19]."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.9, 1.1, True),
+        (1.0, 1.1, True),
+        (0.9, 1.0, True),
+        (1.001, 1.1, False),
+        (0.9, 0.999, False),
+        (None, None, True),
+    ],
+)
+def test_a_ratio_is_told_where_the_control_holds_1(
+    make_record: Make, low: float | None, high: float | None, expected: bool
+) -> None:
+    costs = timed(make_record("small", "receipts-mini"), latency_control_low=low, latency_control_high=high).efficiency
+    assert told(costs) is expected
+
+
+def test_no_speed_up_is_printed_anywhere_where_the_control_misses_1(records: list[Record]) -> None:
+    missed = [timed(record, **MISSES) for record in records]
+    board = io.StringIO()
+    print_leaderboard(missed, Console(file=board, width=200))
+    for text in (leaderboard_markdown(missed), summary_markdown(missed, "reports"), board.getvalue()):
+        assert "0.54 [" not in text
+        assert "not told" in text
+        assert WHY in text
+        assert "51.25" in text or text == board.getvalue(), "the milliseconds are"
+    assert all("0.54 [" not in model_card(record, None) for record in missed)
+    assert any("0.54 [" in model_card(record, None) for record in records)
+
+
+def test_no_speed_up_is_drawn_where_the_control_misses_1(make_record: Make) -> None:
+    sound = [Row((make_record(name, "receipts-mini"),)) for name in ("teacher", "small")]
+    missed = [Row((timed(record, **MISSES),)) for row in sound for record in row.records]
+    assert len(points(sound, latency_ratio)) == 2
+    assert points(missed, latency_ratio) == {}
+    assert has_tradeoff(missed), "its other costs are told"
+
+
+def test_one_timing_that_misses_1_takes_the_ratio_of_its_row(make_record: Make) -> None:
+    row = seeds(make_record, {}, MISSES)
+    assert RATIO.text(row) == "not told"
+    assert RATIO.fields(row) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("density", "ratio", "expected"),
+    [
+        (0.26, (1.0, 0.99, 1.01), True),
+        (0.26, (1.2, 1.1, 1.3), True),
+        (0.26, (0.98, 0.95, 1.0), True),
+        (0.26, (0.6, 0.5, 0.7), False),
+        (0.99, (1.0, 0.99, 1.01), False),
+        (0.26, (1.0, None, None), True),
+        (0.26, (0.9, None, None), False),
+    ],
+)
+def test_sparse_and_not_faster(
+    make_record: Make, density: float, ratio: tuple[float | None, ...], expected: bool
+) -> None:
+    names = ("latency_ratio", "latency_ratio_low", "latency_ratio_high")
+    row = seeds(make_record, {"density": density, **dict(zip(names, ratio, strict=True))})
+    assert not_faster(row) is expected
+
+
+def test_what_is_not_told_is_not_flagged(make_record: Make) -> None:
+    assert not not_faster(seeds(make_record, {"density": 0.26, "latency_ratio": 1.2, **MISSES}))
+    assert not not_faster(seeds(make_record, {"density": 0.26, **UNKNOWN}))
+
+
+def test_the_leaderboard_flags_what_is_sparse_and_not_faster(records: list[Record]) -> None:
+    frame = leaderboard_frame(records, "receipts-mini").set_index("strategy")
+    flagged = {str(name).split(" ")[0] for name in frame.index[frame["flag"] == "sparse, not faster"]}
+    assert flagged == {"prune", "prune-distill", "prune-finetune", "random-prune"}
+    dense = [record for record in records if record.strategy in ("teacher", "small", "none")]
+    assert "flag" not in leaderboard_frame(dense, "receipts-mini").columns

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,9 @@ def config(output: Path, **changes: Any) -> RunConfig:
 
 @contextmanager
 def quick_measurements() -> Iterator[None]:
-    """Latency over one page: it is not what is tested here."""
+    """Latency over one page, and no other process for the memory: it is not what is tested here."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.measure.apart", lambda device: nullcontext())
         patch.setattr("benchmark.running.costs.measure", partial(measure, rounds=3))
         yield
 
