@@ -81,7 +81,7 @@ def _compared(setting: str, first: Sequence[Read], second: Sequence[Read]) -> Co
     names = sorted(first[0])
     if any(sorted(read) != names for read in (*first, *second)):
         raise UserError(f"{setting}: the predictions are not of the same documents")
-    ours, theirs = (_values(each, names) for each in (first, second))
+    ours, theirs = (document_values(each, names) for each in (first, second))
     means = ours[..., 0].mean(0), theirs[..., 0].mean(0)
     apart = means[0] - means[1]
     most = [place for place in np.argsort(-np.abs(apart), kind="stable")[:_MOST] if apart[place]]
@@ -96,7 +96,7 @@ def _compared(setting: str, first: Sequence[Read], second: Sequence[Read]) -> Co
     )
 
 
-def _values(checkpoints: Sequence[Read], names: Sequence[str]) -> Floats:
+def document_values(checkpoints: Sequence[Read], names: Sequence[str]) -> Floats:
     """(checkpoints, documents, 4): N-TED accuracy, then true positives, false negatives and false positives."""
     lines = [[read[name] for name in names] for read in checkpoints]
     return np.array([[[line.ted, line.tp, line.fn, line.fp] for line in row] for row in lines], dtype=np.float64)
