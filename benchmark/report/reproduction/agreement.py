@@ -33,13 +33,12 @@ class System:
 class Correlation:
     """Spearman's rank correlation of `systems` systems, with its 95 % interval if that is known.
 
-    `p` is the exact two-sided p value of a random order, `least` what p is of a perfect one.
+    `p` is the exact two-sided p-value of a random order.
     """
 
     value: float
     systems: int
     p: float
-    least: float
     low: float | None
     high: float | None
 
@@ -84,7 +83,7 @@ def spearman(reported: Sequence[float], measured: Sequence[float]) -> float:
 def chance(reported: Sequence[float], measured: Sequence[float]) -> float:
     """The share of all orders of `measured` whose rank correlation is as far from 0 (exact permutation test)."""
     orders = np.array(list(itertools.permutations(measured)))
-    found = np.abs(_correlations(reported, orders))
+    found = np.abs(correlations(reported, orders))
     return float((found >= abs(spearman(reported, measured)) - 1e-9).mean())
 
 
@@ -131,7 +130,7 @@ def _agreement(
 ) -> Agreement:
     known = [row for row in rows if reported(str(row.paper_name)) is not None and row.mean(get) is not None]
     samples = sample(known)
-    ends = [one.interval for one in samples] or [(None, None)] * len(known)
+    ends: Sequence[tuple[float | None, float | None]] = [one.interval for one in samples] or [(None, None)] * len(known)
     systems = tuple(
         System(str(row.paper_name), reported(str(row.paper_name)) or 0.0, row.mean(get) or 0.0, *end)
         for row, end in zip(known, ends, strict=True)
@@ -146,12 +145,13 @@ def _correlation(systems: Sequence[System], samples: Sequence[Sample]) -> Correl
         return None
     low = high = None
     if samples:
-        drawn = np.stack([one.resampled for one in samples], axis=1)
-        low, high = np.nanpercentile(_correlations(reported, drawn), _INTERVAL).tolist()
-    return Correlation(value, len(systems), chance(reported, measured), chance(reported, reported), low, high)
+        found = correlations(reported, np.stack([one.resampled for one in samples], axis=1))
+        known = found[np.isfinite(found)]
+        low, high = np.percentile(known, _INTERVAL).tolist() if known.size else (None, None)
+    return Correlation(value, len(systems), chance(reported, measured), low, high)
 
 
-def _correlations(reported: Sequence[float], orders: Floats) -> Floats:
+def correlations(reported: Sequence[float], orders: Floats) -> Floats:
     """Spearman's of each row of `orders`, (orders, systems); NaN where all of one are equal."""
     from scipy.stats import rankdata
 

@@ -127,8 +127,8 @@ def _tables(tables: Sequence[Agreement]) -> list[str]:
         "",
         "*Reported* is the paper's, *measured* ours under the protocol `paper`, in brackets a 95 % interval. Rank 1 is "
         "the best. Spearman's rho compares the ranks; its interval says how it moves with other documents and seeds, "
-        "its p how often a random order of as many systems is as far from 0 (exact, two-sided): five systems tell an "
-        "order from chance only if it is perfect.",
+        "its p how often a random order of as many systems is as far from 0 (exact, two-sided). Of five systems a "
+        "perfect order has p = 0.017 and one with two neighbours swapped 0.083: only the first is told from chance.",
         "",
     ]
     for table in sorted(tables, key=lambda one: one.table):
@@ -146,8 +146,7 @@ def _correlation(found: Correlation | None) -> str:
     if found is None:
         return "No rank correlation: it takes three systems that differ."
     interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    text = f"rho = {found.value:.2f}{interval}, p = {found.p:.3f}"
-    return f"{text}; of {found.systems} systems a perfect order has p = {found.least:.3f}."
+    return f"rho = {found.value:.2f}{interval}, p = {found.p:.3f} ({found.systems} systems)."
 
 
 def _agreement(table: Agreement) -> str:
@@ -169,11 +168,11 @@ def _claims(tested: Sequence[Outcome]) -> list[str]:
     lines = [
         "### Claims",
         "",
-        "*Documents* were read in training by the models that a row began from, then by its own training. Where ours "
-        "are more, they are a part of the difference. *(task)* marks the protocol `task`, under which both rows begin "
-        "from the task's own models and train on the same documents; the others are of the protocol `paper`, as the "
-        "paper did it. A claim of equality is tested as the others: *not decided* is then the best that can be found "
-        "short of a gain.",
+        "*Documents* were read in training by the models that a row began from, then by its own training; where they "
+        "are not as many, that is a part of the difference. *(task)* marks the protocol `task`, under which rows begin "
+        "from models of the task and train on the same documents of it; the others are of the protocol `paper`, as the "
+        "paper did it. Claims of equality are tested like the others: the best that can be found of them, short of a "
+        "gain, is *not decided*. The intervals of F1 are not corrected, and decide nothing.",
         "",
     ]
     for claim, found in by_claim(tested).items():

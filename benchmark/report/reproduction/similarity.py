@@ -65,9 +65,14 @@ def _found(observation: Observation, networks: Networks) -> Finding | str:
 
 
 def _measured(row: Row) -> list[Metrics]:
-    """Of the checkpoints that have every number: constant features have no CKA."""
+    """Of the checkpoints that have every number, of layers named as the paper does: constant features have no CKA."""
     found = [record.metrics for record in row.distinct if record.metrics and record.metrics.cka is not None]
-    return [metrics for metrics in found if metrics.layerwise and np.isfinite(_matrix(metrics)).all()]
+    return [metrics for metrics in found if _named(metrics) and np.isfinite(_matrix(metrics)).all()]
+
+
+def _named(metrics: Metrics) -> bool:
+    first = {"enc.0", "dec.0"}
+    return first <= set(metrics.layers_student) and first | {"dec.1"} <= set(metrics.layers_teacher)
 
 
 def _matrix(metrics: Metrics) -> Floats:
@@ -150,7 +155,7 @@ def _most(value: Value, ours: str, sign: int) -> Callable[[Networks], Finding]:
         others = [name for name in networks if name != ours]
         verdict = together([above(signed[ours], signed[name]) for name in others])
         first = max(others, key=lambda name: sign * means[name])
-        return Finding(f"{number(means[ours], 3)}; {first} {number(means[first], 3)}", verdict)
+        return Finding(f"{number(means[ours], 3)}, {first} {number(means[first], 3)}", verdict)
 
     return judge
 
@@ -163,21 +168,21 @@ def _all(condition: Condition, values: Mapping[str, Value]) -> Callable[[Network
         verdict: Verdict = "holds" if all(map(all, held.values())) else "not decided"
         if not all(map(any, held.values())):
             verdict = "does not hold"
-        count = f"{sum(map(all, held.values()))} of {len(held)}"
-        return Finding(
-            "; ".join([count, *(f"{name} {_range(get, networks)}" for name, get in values.items())]), verdict
-        )
+        ranges = (f"{name} {_range(get, networks)}" for name, get in values.items())
+        return Finding("; ".join([*_fails(held), *ranges]), verdict)
 
     return judge
 
 
-def _which(held: Mapping[str, Sequence[bool]]) -> str:
-    """The networks in all of whose checkpoints something holds, in as few words as name them."""
+def _fails(held: Mapping[str, Sequence[bool]]) -> list[str]:
+    """The networks in which something does not hold of every checkpoint, in as few words as name them."""
     yes = [name for name, found in held.items() if all(found)]
     no = [name for name in held if name not in yes]
-    if not no or not yes:
-        return "in none" if no else "in all"
-    return f"in all but {listed(no)}" if len(no) < len(yes) else f"in {listed(yes)} alone"
+    if not no:
+        return []
+    if not yes:
+        return ["fails in all"]
+    return [f"fails in {listed(no)}" if len(no) <= len(yes) else f"fails in all but {listed(yes)}"]
 
 
 def _range(value: Value, networks: Networks) -> str:
