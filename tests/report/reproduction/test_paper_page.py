@@ -56,14 +56,12 @@ def test_the_page_says_what_holds(folder: Path) -> None:
         assert f"\n### {heading}\n" in text
     assert "synthdog-mini (SynthDog-EN), receipts-mini (CORD-v2) and parcels-mini (Parcel Reader)" in text
     assert "Seeds 0, 1; 8 test documents a data set." in text
-    # Rows of a seed are 0.013 apart and seeds 0.01: the sign is sure of no data set.
-    row = next(line for line in text.splitlines() if line.startswith("|   1 |"))
-    assert "surpasses its dense baseline DONUT-base-0.5M." in row
     row = next(line for line in text.splitlines() if line.startswith("|  12 |"))
     assert row.split("|")[3].strip() == (
         "synthdog-mini, receipts-mini, parcels-mini, receipts-mini (task), parcels-mini (task)"
     )
-    assert "rho = 1.00 [1.00, 1.00], p = 0.017 (5 systems)." in text
+    # Other seeds would turn the first two of Table 2, which are 0.013 apart.
+    assert "rho = 1.00 [0.90, 1.00], p = 0.017 (5 systems)." in text
     assert "- 3 on receipts-mini (task), parcels-mini (task): no row of dense-distill" in text
     assert "DONUT-hole takes 1.00 [0.99, 1.01] of its teacher's time and computes as much" in text
     assert "By Table 1 the weights fall by 52 % (200M to 97M), those outside the embeddings by 74 %." in text
