@@ -109,6 +109,8 @@ class Scale:
     """How the reading teacher becomes the teacher of data that the zoo has none for; belongs to no strategy."""
     validation_documents: int
     test_documents: int
+    shifted_documents: int
+    """Of the second test split, where a data set has one: fewer, since every model reads them beside the test split."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -146,6 +148,7 @@ TINY = Scale(
     ),
     validation_documents=40,
     test_documents=100,
+    shifted_documents=50,
 )
 
 SCALES = {scale.name: scale for scale in (TINY,)}

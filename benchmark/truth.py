@@ -7,6 +7,7 @@ and read back. What does not survive that, no model can score.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,18 @@ def _check_keys(value: Any, where: str, spellings: dict[str, str], above: tuple[
             if tag in above:
                 raise UserError(f"{where}: the key {key!r} stands inside itself, where tags cannot tell them apart")
             _check_keys(item, where, spellings, (*above, tag))
+
+
+def to_text(ground_truth: Any, categories: Collection[str] = ()) -> str:
+    """Donut's token sequence of a ground truth; keys keep their order. `categories` have a token of their own."""
+    if isinstance(ground_truth, dict):
+        if set(ground_truth) == {"text_sequence"}:
+            return str(ground_truth["text_sequence"])
+        return "".join(f"<s_{key}>{to_text(value, categories)}</s_{key}>" for key, value in ground_truth.items())
+    if isinstance(ground_truth, list):
+        return "<sep/>".join(to_text(value, categories) for value in ground_truth)
+    text = str(ground_truth)
+    return f"<{text}/>" if text in categories else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,16 @@ Json = Any
 Page = NDArray[np.uint8]
 """A page: height x width (grey) or height x width x 3 (RGB), one byte a value."""
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "shifted"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+"""Those that every data set has; some have a second test split, ``shifted``, too."""
 
 ProtocolName = Literal["paper", "task"]
 PROTOCOLS: tuple[ProtocolName, ...] = ("paper", "task")
 """The ways on which a strategy is applied and trained (`benchmark.running.protocols`)."""
+
+Failure = Literal["unparseable", "looping", "truncated", "missing field", "wrong value", "invented key"]
+"""Ways in which an answer is wrong (`benchmark.metrics.failures`)."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -83,7 +87,8 @@ class Dataset:
 
     `task` is ``reading`` for the upstream task (``text_sequence``), else ``extraction``. `keys` are the keys that its
     ground truth uses: each becomes a pair of tokens. `stands_for` names the paper's data set that its rows are printed
-    beside, if any; embedded data never carries a real data set's name. `version` changes whenever the documents do; if
+    beside, if any; embedded data never carries a real data set's name. One that is `shifted` opens a second test split
+    of that name too: documents that look as none in training does. `version` changes whenever the documents do; if
     it is `hashed` from all of them, how and from where they are opened changes no result. `notes` say what to know of
     the documents beside every score; `options` are those of the command that are not its defaults. One that is run
     `on_request` is not among ``all``: its documents have to be brought here first. Raises `UserError` for keys that
@@ -96,6 +101,7 @@ class Dataset:
     keys: tuple[str, ...]
     open: OpenSplit
     embedded: bool = False
+    shifted: bool = False
     stands_for: str | None = None
     version: str = "1"
     hashed: bool = False

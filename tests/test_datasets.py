@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from transformers import DonutProcessor
 
 from benchmark.models.encoded import encode_documents
-from benchmark.models.processor import encode, to_json, to_text
+from benchmark.models.processor import encode, to_json
 from benchmark.scales import TINY, Scale
+from benchmark.truth import to_text
 from benchmark.types import SPLITS, Dataset, Document, Split
 from donutbench_datasets.render import FACES, Sheet
 from donutbench_datasets.words import Writer

@@ -21,16 +21,18 @@ from transformers import DonutProcessor
 from benchmark.cli import main
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, linear_cka, ted_accuracy
-from benchmark.metrics.cka import cka_matrix, global_cka
+from benchmark.metrics.cka import cka_matrix
+from benchmark.metrics.networks import block_cka, global_cka, self_ceiling
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import build_processor, to_json, to_text
+from benchmark.models.processor import build_processor, to_json
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import TINY, Scale
 from benchmark.scoring.evaluator import Evaluator, evaluate_checkpoint, predict_images
-from benchmark.scoring.predict import decode
+from benchmark.scoring.predict import Written, decode
 from benchmark.scoring.representations import Representations, represent
+from benchmark.truth import to_text
 from benchmark.types import Dataset, Document, Split
 
 PROMPT = "<s_receipts-mini>"
@@ -122,7 +124,7 @@ class TestPredictImages:
         document = datasets["receipts-mini"].open(TINY, "test", 0, 1)[0]
         Image.fromarray(document.page).save(tmp_path / "receipt.png")
         loaded = load_checkpoint(checkpoint)
-        (text,) = decode(loaded.model, loaded.processor, pages.pages[:1], PROMPT, longest=48)
+        ((text, _),) = decode(loaded.model, loaded.processor, pages.pages[:1], PROMPT, longest=48)
         (result,) = predict_images(str(checkpoint), [tmp_path / "receipt.png"], dataset="receipts-mini")
         assert result["prediction"] == to_json(loaded.processor, text)
 
@@ -209,17 +211,20 @@ class TestJudge:
     def test_a_perfect_reader_gets_1(
         self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        texts = [to_text(truth) for truth in pages.ground_truths]
+        texts = [Written(to_text(truth), True) for truth in pages.ground_truths]
         monkeypatch.setattr("benchmark.scoring.evaluator.decode", lambda *_: texts)
         metrics, lines = scored(evaluator, model)
         assert (metrics.ted, metrics.f1) == (1.0, 1.0)
         assert sum(line.fn + line.fp for line in lines) == 0
+        assert set(metrics.failures.values()) == {0}
+        assert all(line.ended and not line.failures for line in lines)
 
     def test_the_teacher_is_like_itself(self, evaluator: Evaluator, model: Donut, pages: EncodedDocuments) -> None:
         evaluator.compare_with(model)
         metrics, _ = scored(evaluator, model)
         assert metrics.cka == pytest.approx(1.0)
         assert metrics.cka_debiased == pytest.approx(1.0)
+        assert (metrics.cka_index_matched, metrics.cka_blocks, metrics.cka_self_ceiling) == pytest.approx((1, 1, 1))
         assert metrics.cka_documents == len(pages)
         assert [row[index] for index, row in enumerate(metrics.layerwise)] == pytest.approx([1.0] * 6)
         assert metrics.layers_student == metrics.layers_teacher
@@ -247,12 +252,14 @@ class TestJudge:
             broken.decoder.model.decoder.layers[3].fc2.bias[0] = float("inf")
         metrics, lines = scored(evaluator, broken)
         assert (metrics.cka, metrics.cka_debiased, metrics.cka_null_floor) == (None, None, None)
+        assert (metrics.cka_index_matched, metrics.cka_blocks) == (None, None)
+        assert metrics.cka_self_ceiling == pytest.approx(1.0), "it is the teacher's"
         assert metrics.layerwise[3:] == [*whole.layerwise[3:5], [None] * 6]
         assert metrics.cka_documents == len(lines) == 6
         assert metrics.ted == pytest.approx(np.mean([line.ted for line in lines]))
         evaluator.compare_with(broken)
         by_the_broken, _ = scored(evaluator, model)
-        assert by_the_broken.cka is None
+        assert (by_the_broken.cka, by_the_broken.cka_self_ceiling) == (None, None)
         assert [row[5] for row in by_the_broken.layerwise] == [None] * 6
         assert [row[:5] for row in by_the_broken.layerwise] == [row[:5] for row in whole.layerwise]
 
@@ -263,6 +270,25 @@ class TestJudge:
         assert metrics.cka is not None
         assert 0 < metrics.cka < 0.999
         assert np.asarray(metrics.layerwise).shape == (4, 6)
+
+    def test_a_student_of_another_depth_is_read_in_every_way(
+        self, evaluator: Evaluator, model: Donut, processor: DonutProcessor, pages: EncodedDocuments
+    ) -> None:
+        evaluator.compare_with(model)
+        student = build(TINY, TINY.small, len(processor.tokenizer), seed=9)
+        metrics, _ = scored(evaluator, student)
+        ours, teachers = look(student, processor, pages).layers, look(model, processor, pages).layers
+        matrix, own = cka_matrix(ours, teachers), cka_matrix(teachers, teachers)
+        np.testing.assert_allclose(np.array(metrics.layerwise, dtype=float), matrix, atol=1e-4)
+        debiased = cka_matrix(ours, teachers, debiased=True)
+        np.testing.assert_allclose(np.array(metrics.layerwise_debiased, dtype=float), debiased, atol=1e-4)
+        assert metrics.cka == pytest.approx(global_cka(matrix, 2, 2, 4), abs=1e-4)
+        assert metrics.cka_index_matched == pytest.approx(np.diag(matrix).mean(), abs=1e-4)
+        blocks = block_cka(matrix, cka_matrix(ours, ours), own, 2, 2, 4)
+        assert metrics.cka_blocks == pytest.approx(blocks, abs=1e-4)
+        assert metrics.cka_self_ceiling == pytest.approx(self_ceiling(own, 2, 2, 4), abs=1e-4)
+        assert global_cka(matrix, 2, 2, 4) < self_ceiling(own, 2, 2, 4) < 1
+        assert len({round(value, 3) for value in (global_cka(matrix, 2, 2, 4), np.diag(matrix).mean(), blocks)}) == 3
 
     def test_too_few_documents_have_no_cka(
         self, datasets: dict[str, Dataset], processor: DonutProcessor, model: Donut, pages: EncodedDocuments
@@ -353,7 +379,7 @@ class TestSeveralTruths:
     def test_the_best_counts(self, model: Donut) -> None:
         letters = {"a": "xyz"}, {"a": "xy"}, {"a": "x"}
         evaluator = self.evaluator(({"a": "four"}, {"a": "4"}), ({"a": "yes"},), letters)
-        metrics, lines = evaluator.score(model, ["<s_a>4</s_a>", "<s_a>yep</s_a>", "<s_a>xy</s_a>"])
+        metrics, lines = evaluator.score(model, [Written(f"<s_a>{text}</s_a>", True) for text in ("4", "yep", "xy")])
         assert [line.ground_truth for line in lines] == [{"a": "4"}, {"a": "yes"}, {"a": "xy"}]
         assert [line.ted for line in lines] == pytest.approx([1, 1 - 1 / 4, 1])
         assert [(line.tp, line.fn, line.fp) for line in lines] == [(1, 0, 0), (0, 1, 1), (1, 0, 0)]
@@ -364,7 +390,7 @@ class TestSeveralTruths:
 
     def test_of_those_that_are_as_near_it_is_the_first_with_the_better_fields(self, model: Donut) -> None:
         evaluator = self.evaluator(({"a": "12", "b": "pz"}, {"a": "11", "b": "zz"}, {"a": "xx", "b": "pq"}))
-        _, (line,) = evaluator.score(model, ["<s_a>11</s_a><s_b>pq</s_b>"])
+        _, (line,) = evaluator.score(model, [Written("<s_a>11</s_a><s_b>pq</s_b>", True)])
         assert line.ground_truth == {"a": "11", "b": "zz"}, "of each two letters are wrong, of two one field is right"
 
     def test_who_cannot_read_may_guess_any(self) -> None:
@@ -383,6 +409,15 @@ class TestEvaluateCheckpoint:
         assert scores["test_documents"] == 3
         assert 0 <= scores["ted"] <= 1
         assert 0 <= scores["f1"] <= 1
+        assert scores["shifted_documents"] == 3
+        assert 0 <= scores["shifted_ted"] <= 1
+        assert 0 <= scores["shifted_f1"] <= 1
+
+    def test_a_data_set_without_a_shifted_split_has_no_score_there(
+        self, checkpoint: Path, datasets: dict[str, Dataset]
+    ) -> None:
+        one = replace(datasets["receipts-mini"], shifted=False)
+        assert not any("shifted" in name for name in evaluate_checkpoint(str(checkpoint), one, TINY, limit=1))
 
     def test_it_says_what_a_perfect_reader_would_get(
         self, checkpoint: Path, datasets: dict[str, Dataset], capsys: pytest.CaptureFixture[str]

@@ -177,6 +177,8 @@ def test_a_published_record_of_version_1_is_read(tmp_path: Path) -> None:
     assert (new["options"], new["limit"], new["device"], new["model_hash"]) == ({}, None, "cpu", None)
     later = ("ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
     assert [new["metrics"].pop(name) for name in later] == [None] * 4
+    assert [new["metrics"].pop(name) for name in ("cka_index_matched", "cka_blocks", "cka_self_ceiling")] == [None] * 3
+    assert new["metrics"].pop("layerwise_debiased") == []
     assert [old["efficiency"].pop(f"latency_natural_ms_{quantile}") > 0 for quantile in ("p50", "p95")] == [True] * 2
     assert {name: new["efficiency"].pop(name) for name in old["efficiency"]} == old.pop("efficiency")
     assert set(new.pop("efficiency").values()) == {None}, "nothing was timed against the teacher"
@@ -274,6 +276,7 @@ def test_nan_becomes_none_where_a_number_may_be_missing_and_is_refused_elsewhere
         ({"hours": 3.0}, "hours"),
         ({"metrics": {"ted": 1.5}}, "ted"),
         ({"metrics": {"ted": 0.5, "layerwise": [[1.0]], "layers_student": ["a"]}}, "1 x 0"),
+        ({"metrics": {"ted": 0.5, "layerwise_debiased": [[1.0]]}}, "layerwise_debiased is not 0 x 0"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -18,9 +18,9 @@ from transformers import DonutProcessor
 from benchmark.errors import UserError
 from benchmark.folders.write import write_folder
 from benchmark.metrics import ted_accuracy
-from benchmark.models.processor import to_json, to_text
+from benchmark.models.processor import to_json
 from benchmark.scales import TINY, Scale
-from benchmark.truth import Losses, ceiling_sentence, check_keys, plain
+from benchmark.truth import Losses, ceiling_sentence, check_keys, plain, to_text
 from benchmark.types import Dataset, Document, Split
 
 WHERE = "data set bills, test, document 7"

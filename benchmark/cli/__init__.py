@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from benchmark.cli import compare, evaluate, export, generate, listing, predict, pretrain, rates, report, run
+from benchmark.cli import compare, evaluate, export, generate, listing, predict, pretrain, rates, report, rescore, run
 from benchmark.errors import UserError
 
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(listing.list_plugins)
 app.command("report")(report.report)
+app.command("rescore")(rescore.rescore)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

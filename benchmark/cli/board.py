@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from benchmark.records.record import Record
+    from benchmark.report.against import Teds
     from benchmark.report.columns import Measured
     from benchmark.report.ranking import Ranking
     from benchmark.report.rows import Row
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 _APART = "†"
 
 
-def print_leaderboard(records: Sequence[Record], console: Console) -> None:
+def print_leaderboard(records: Sequence[Record], console: Console, teds: Teds | None = None) -> None:
     """Print a table a setting, in the order and with the ranks of ``leaderboard.md``."""
     from rich.text import Text
 
     from benchmark.report.ranking import rankings
 
-    for setting, ranking in rankings(records).items():
+    for setting, ranking in rankings(records, teds).items():
         console.print(Text(setting.title, style="bold"))
         console.print(_table(ranking))
         for sentence in _notes(ranking):
@@ -71,4 +72,4 @@ def _mean(column: Measured, row: Row) -> str:
 
 def _notes(ranking: Ranking) -> list[str]:
     apart = f"{_APART} {ranking.why_apart}" if ranking.apart else ""
-    return [sentence for sentence in (ranking.teacher, ranking.why_unranked, apart) if sentence]
+    return [sentence for sentence in (ranking.teacher, ranking.why_unranked, ranking.undecided, apart) if sentence]

@@ -163,12 +163,14 @@ def _print_leaderboard(records: Sequence[Record], output: Path) -> None:
 
     from benchmark.cli.board import print_leaderboard
     from benchmark.records.files import read_records
+    from benchmark.report.against import teds_of
 
     boards = {(record.dataset, record.protocol) for record in records}
     console = Console()
     if not console.is_terminal:
         console.width = 120
-    print_leaderboard([r for r in read_records(output) if (r.dataset, r.protocol) in boards], console)
+    shown = [record for record in read_records(output) if (record.dataset, record.protocol) in boards]
+    print_leaderboard(shown, console, teds_of(output, shown))
 
 
 def _tell_failures(records: Sequence[Record]) -> int:

@@ -31,17 +31,22 @@ def cka_matrix(xs: Sequence[ArrayLike], ys: Sequence[ArrayLike], debiased: bool 
     Raises `ValueError` unless there are layers, all matrices of the same examples, at least 2 (4 if
     debiased), with finite features; `TypeError` for what is no real numbers.
     """
-    left, right = unit_grams(xs, debiased), unit_grams(ys, debiased)
-    if left.shape[1] != right.shape[1]:
-        counts = [len(np.asarray(layers[0])) for layers in (xs, ys)]
-        raise ValueError(f"CKA compares the same examples, got {counts}")
+    return gram_matrix(unit_grams(xs, debiased), unit_grams(ys, debiased))
+
+
+def gram_matrix(left: Matrix, right: Matrix) -> Matrix:
+    """CKA of each layer of `left` with each of `right`, both `unit_grams`: (layers of left, layers of right).
+
+    NaN in a layer stays in its row or column. Raises `ValueError` unless both are of the same examples.
+    """
+    _examples(left, right)
     return np.clip(left @ right.T, -1.0, 1.0)
 
 
 def unit_grams(layers: Sequence[ArrayLike], debiased: bool = False) -> Matrix:
     """The centred Gram matrix of each layer as a vector of length 1: (layers, examples ** 2), fp64.
 
-    The product of two such vectors is their layers' CKA, so keep the teacher's for all students.
+    The product of two such vectors is their layers' CKA (`gram_matrix`), so keep the teacher's for all students.
     Raises as `cka_matrix`.
     """
     grams = [_unit_gram(_checked(layer, at_least=4 if debiased else 2), debiased) for layer in layers]
@@ -58,37 +63,19 @@ def null_matrix(left: Matrix, right: Matrix) -> Matrix:
 
     Its mean over all permutations of one side's examples, which has a closed form: tr(K) tr(L) / ((m - 1) |K| |L|)
     of the centred Grams of m examples. `left` and `right` are `unit_grams`. 0 for the debiased form, whose Grams
-    have no diagonal.
+    have no diagonal. Raises `ValueError` unless both are of the same examples.
     """
-    m = math.isqrt(left.shape[1])
+    m = _examples(left, right)
     traces = [grams[:, :: m + 1].sum(axis=1) for grams in (left, right)]
     floors: Matrix = np.outer(*traces) / (m - 1)
     return floors
 
 
-def global_cka(matrix: Matrix, encoder_layers: int, student_decoder_layers: int, teacher_decoder_layers: int) -> float:
-    """The mean similarity of corresponding layers, from the matrix (student layers, teacher layers).
-
-    Both list the encoder's layers first. Encoder layers correspond at equal index, and so do decoder layers
-    at equal depth. Otherwise each layer of the shallower decoder corresponds to a run of the deeper one's: 2
-    to 4 layers gives student layer j the teacher's 2j and 2j + 1. The paper (sec. 3.2) says only that 'the
-    similarity of a network layer is summed with the corresponding layer'; here the sum is divided by the
-    number of pairs.
-    Raises `ValueError` if a decoder has no layer or the matrix another shape.
-    """
-    if min(student_decoder_layers, teacher_decoder_layers) < 1:
-        raise ValueError("global CKA takes decoders of at least one layer")
-    values = np.asarray(matrix, dtype=np.float64)
-    shape = (encoder_layers + student_decoder_layers, encoder_layers + teacher_decoder_layers)
-    if values.shape != shape:
-        raise ValueError(f"layerwise CKA has shape {values.shape}, but the models have {shape} layers")
-    pairs = [(layer, layer) for layer in range(encoder_layers)]
-    depth = max(student_decoder_layers, teacher_decoder_layers)
-    for index in range(depth):
-        student, teacher = index * student_decoder_layers // depth, index * teacher_decoder_layers // depth
-        pairs.append((encoder_layers + student, encoder_layers + teacher))
-    rows, columns = zip(*pairs, strict=True)
-    return float(values[rows, columns].mean())
+def _examples(left: Matrix, right: Matrix) -> int:
+    counts = [math.isqrt(grams.shape[1]) for grams in (left, right)]
+    if counts[0] != counts[1]:
+        raise ValueError(f"CKA compares the same examples, got {counts}")
+    return counts[0]
 
 
 def _checked(layer: ArrayLike, at_least: int) -> Matrix:

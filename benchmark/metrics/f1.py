@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from benchmark.metrics.normalize import normalize_dict
 from benchmark.types import Json
 
+Fields = Counter[tuple[str, str]]
+"""(key path, text) pairs; a path is its keys joined by dots."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldCounts:
@@ -34,9 +37,38 @@ def field_f1(predictions: Sequence[Json], ground_truths: Sequence[Json]) -> floa
 
 def field_counts(prediction: Json, ground_truth: Json) -> FieldCounts:
     """Compare the fields of one document as multisets: the order and grouping of a list do not matter."""
-    predicted, true = _fields(prediction), _fields(ground_truth)
+    predicted, true = fields_of(prediction), fields_of(ground_truth)
     tp = (predicted & true).total()
     return FieldCounts(tp, fn=true.total() - tp, fp=predicted.total() - tp)
+
+
+def counts_by_path(prediction: Json, ground_truth: Json) -> dict[str, FieldCounts]:
+    """What `field_counts` counts, at each key path of the two."""
+    predicted, true = fields_of(prediction), fields_of(ground_truth)
+    tp, fn, fp = (_by_path(fields) for fields in (predicted & true, true - predicted, predicted - true))
+    return {path: FieldCounts(tp[path], fn[path], fp[path]) for path in sorted({*tp, *fn, *fp})}
+
+
+def _by_path(fields: Fields) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for (path, _), count in fields.items():
+        counts[path] += count
+    return counts
+
+
+def fields_of(document: Json) -> Fields:
+    """The fields of a document, as often as it has each."""
+    fields: Fields = Counter()
+    stack: list[tuple[str, Json]] = [("", normalize_dict(document).value)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend((f"{path}.{key}" if path else key, child) for key, child in value.items())
+        elif isinstance(value, list):
+            stack.extend((path, item) for item in value)
+        else:
+            fields[path, value] += 1
+    return fields
 
 
 def f1_from_counts(counts: Iterable[FieldCounts]) -> float:
@@ -56,18 +88,3 @@ def f1_from_counts(counts: Iterable[FieldCounts]) -> float:
 def _check_sequence(documents: object) -> None:
     if not isinstance(documents, Sequence) or isinstance(documents, (str, bytes, bytearray)):
         raise TypeError(f"field F1 takes two lists of documents, got one {type(documents).__name__}")
-
-
-def _fields(document: Json) -> Counter[tuple[str, str]]:
-    """The (key path, text) pairs of a document; a path is its keys joined by dots."""
-    fields: Counter[tuple[str, str]] = Counter()
-    stack: list[tuple[str, Json]] = [("", normalize_dict(document).value)]
-    while stack:
-        path, value = stack.pop()
-        if isinstance(value, dict):
-            stack.extend((f"{path}.{key}" if path else key, child) for key, child in value.items())
-        elif isinstance(value, list):
-            stack.extend((path, item) for item in value)
-        else:
-            fields[path, value] += 1
-    return fields

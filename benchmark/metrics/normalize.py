@@ -6,6 +6,7 @@ both metrics of documents, tree edit distance and field F1, compare normalised d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from benchmark.types import Json
@@ -31,8 +32,8 @@ def normalize_dict(data: Json) -> Normalized:
 
     A scalar becomes a list of one stripped text. A list of only dicts stays one; any other list keeps its
     texts and numbers alone. A blank scalar stays as an empty text, a blank text in a list goes.
-    Raises `TypeError` for a key that is not text and a value that is not JSON. Works without recursion: predictions
-    can nest without end.
+    Raises `TypeError` for a key that is not text and a value that is not JSON, `ValueError` for NaN and infinity,
+    which JSON has no word for. Works without recursion: predictions can nest without end.
     """
     walk = _Walk()
     value = walk.visit(data)
@@ -51,6 +52,7 @@ class _Walk:
     def visit(self, data: Json) -> Json:
         if not isinstance(data, _JSON):  # its repr would be compared
             raise TypeError(f"a document is JSON, which has no {type(data).__name__}")
+        _check_finite(data)
         if not data:
             self.dropped += _says_something(data)
             return {}
@@ -67,6 +69,8 @@ class _Walk:
     def texts(self, items: list[Json]) -> list[str]:
         # type() and not isinstance(): True is an int for the latter.
         kept = [item for item in items if type(item) in (str, int, float)]
+        for item in kept:
+            _check_finite(item)
         self.dropped += sum(_says_something(item) for item in items if type(item) not in (str, int, float))
         return [text for text in (str(item).strip() for item in kept) if text]
 
@@ -87,6 +91,11 @@ class _Walk:
 
 def _says_something(value: Json) -> bool:
     return bool(value) or not isinstance(value, (str, list, dict))
+
+
+def _check_finite(value: Json) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a document is JSON, which has no {value}")
 
 
 def _sorted_keys(data: dict[str, Json]) -> list[str]:

@@ -93,7 +93,7 @@ class Bootstrap:
         if values.ndim < 2 or values.shape[1] != self._documents or not values.size:
             raise ValueError(f"{values.shape} are not values of the same {self._documents} documents")
         if not np.isfinite(values).all():
-            raise ValueError(f"the values of {name!r} are not all finite")
+            raise ValueError(f"values of {name!r} are not finite")
         of = statistic or mean_score
         seeds = _shares(np.random.default_rng(zlib.crc32(name.encode())), len(values))
         each = np.full((1, self._documents), 1 / self._documents)

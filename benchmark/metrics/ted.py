@@ -40,7 +40,7 @@ def ted_accuracy(prediction: Json, ground_truth: Json, *, strict: bool = False) 
     """N-TED accuracy of one document, in [0, 1].
 
     `strict`: 0 for two empty documents, as Donut's evaluator has it.
-    Raises `TypeError` for what `normalize_dict` refuses.
+    Raises as `normalize_dict`.
     """
     return ted_document(prediction, ground_truth, strict=strict).accuracy
 

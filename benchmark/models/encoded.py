@@ -15,9 +15,9 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.pages import LazyPages, Pages, stacked
-from benchmark.models.processor import categories_of, encode, fit_page, to_text
+from benchmark.models.processor import categories_of, encode, fit_page
 from benchmark.page import to_page
-from benchmark.truth import Losses, check_keys, plain
+from benchmark.truth import Losses, check_keys, plain, to_text
 from benchmark.types import Document, Json, Page
 
 LARGEST_IN_MEMORY = 2**31

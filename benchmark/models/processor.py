@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,18 +69,6 @@ def categories_of(processor: DonutProcessor) -> frozenset[str]:
     """The values that have a token of their own, ``<invoice/>``, as Donut gives them to classes of documents."""
     tokens = (token for token in processor.tokenizer.get_added_vocab() if token != "<sep/>")
     return frozenset(token[1:-2] for token in tokens if token.startswith("<") and token.endswith("/>"))
-
-
-def to_text(ground_truth: Json, categories: Collection[str] = ()) -> str:
-    """Donut's token sequence of a ground truth; keys keep their order. `categories` as of `categories_of`."""
-    if isinstance(ground_truth, dict):
-        if set(ground_truth) == {"text_sequence"}:
-            return str(ground_truth["text_sequence"])
-        return "".join(f"<s_{key}>{to_text(value, categories)}</s_{key}>" for key, value in ground_truth.items())
-    if isinstance(ground_truth, list):
-        return "<sep/>".join(to_text(value, categories) for value in ground_truth)
-    text = str(ground_truth)
-    return f"<{text}/>" if text in categories else text
 
 
 def to_json(processor: DonutProcessor, text: str) -> Json:

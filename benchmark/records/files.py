@@ -23,6 +23,11 @@ def predictions_path(directory: Path, cell: str) -> Path:
     return directory / "results" / f"{cell}.predictions.jsonl"
 
 
+def shifted_predictions_path(directory: Path, cell: str) -> Path:
+    """Where the predictions for the second test split of a cell's data set are."""
+    return directory / "results" / f"{cell}.shifted.predictions.jsonl"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds either all of it or what it held before; makes the folder.
 

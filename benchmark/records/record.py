@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from benchmark.types import Json, ProtocolName
+from benchmark.types import Failure, Json, ProtocolName
 
 SCHEMA_VERSION = 3
 _LONGEST_NAME = 200
@@ -32,36 +32,71 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Counts(_Frozen):
+    """Fields that were found, missed, and invented."""
+
+    tp: int
+    fn: int
+    fp: int
+
+
+class Agreement(_Frozen):
+    """What changed against the teacher, over all documents.
+
+    `ted` is the mean N-TED accuracy of what the model reads when what the teacher reads is taken as the truth. Of the
+    ground truth's `fields` the teacher has some right that the model has not, and the other way round.
+    """
+
+    ted: Score
+    fields: int
+    right_to_wrong: int
+    wrong_to_right: int
+
+
 class Metrics(_Frozen):
     """Scores on the test split.
 
     `ted_cannot_read` is what a reader gets that ignores the page. `ted_ceiling` is what one gets that makes no mistake:
     its answers, as tokens, are cut in `truncated_documents` and hold `unknown_characters`. `several_truths` documents
     have several ground truths, the best of which counts. `cka` is the paper's biased form, `cka_null_floor` its mean
-    when the documents of these very features are permuted, both over `cka_documents` documents. `layerwise` holds the
-    CKA of each of `layers_student` (rows) with each of `layers_teacher` (columns).
+    when the documents of these very features are permuted, `cka_self_ceiling` the most that a student of this depth can
+    reach, all over `cka_documents` documents; `cka_index_matched` and `cka_blocks` are its other readings for decoders
+    of unequal depth (`benchmark.metrics.networks`). `layerwise` holds the CKA of each of `layers_student` (rows) with
+    each of `layers_teacher` (columns), `layerwise_debiased` its debiased form, which an old record does not have.
+
+    `fields` has what `f1` is made of, at each key path; `failures` in how many documents each kind of failure occurs
+    (`benchmark.metrics.failures`). `agreement` is that with the teacher's row of the same seed, if it was run.
     """
 
     ted: Score
     f1: Score | None = None
+    fields: dict[str, Counts] = {}
+    failures: dict[Failure, int] = {}
+    agreement: Agreement | None = None
     ted_cannot_read: Score | None = None
     ted_ceiling: Score | None = None
     truncated_documents: int | None = None
     unknown_characters: int | None = None
     several_truths: int | None = None
     cka: Maybe = None
+    cka_index_matched: Maybe = None
+    cka_blocks: Maybe = None
     cka_debiased: Maybe = None
     cka_null_floor: Maybe = None
+    cka_self_ceiling: Maybe = None
     cka_documents: int | None = None
     layerwise: list[list[Maybe]] = []
+    layerwise_debiased: list[list[Maybe]] = []
     layers_student: list[str] = []
     layers_teacher: list[str] = []
 
     @model_validator(mode="after")
     def _matrix_fits_its_names(self) -> Metrics:
         rows, columns = len(self.layers_student), len(self.layers_teacher)
-        if len(self.layerwise) != rows or any(len(row) != columns for row in self.layerwise):
-            raise ValueError(f"layerwise is not {rows} x {columns}, the number of its layer names")
+        for name, matrix in (("layerwise", self.layerwise), ("layerwise_debiased", self.layerwise_debiased)):
+            absent = name == "layerwise_debiased" and not matrix
+            if not absent and (len(matrix) != rows or any(len(row) != columns for row in matrix)):
+                raise ValueError(f"{name} is not {rows} x {columns}, the number of its layer names")
         return self
 
 
@@ -111,12 +146,14 @@ class Record(_Frozen):
     (`benchmark.scales.Changes`), `teacher_documents` what the task's teacher was fine-tuned on first, None if it knew
     the task. `start` describes what training began from; `start_documents` are those that the reference models in it
     had been trained on (None: an old record does not say), `documents` those of the strategy's own training, upstream
-    and on the task; `test_documents` were scored. `calibration_hash` is that of the training documents that the start
-    has looked at, None if at none. `model_hash` is that of the checkpoint that was scored. `rate` is the strategy's
-    multiplier of the learning rate on a task, None upstream; `learning_rate` the peak of the last training; both None
-    where nothing trains. The curves hold (step, validation N-TED accuracy). `dataset_notes` say what to know of the
-    documents, `dataset_options` how they were divided and read (``--split``, ``--key-order``), where that is not usual.
-    `seed_changes` and `seed_keeps` say what another seed would change of the model's way, and what not. `key` changes
+    and on the task; `test_documents` were scored. `shifted` are the scores on `shifted_documents` of the data set's
+    second test split, which looks as nothing in training does; None if it has none, or the record is older.
+    `calibration_hash` is that of the training documents that the start has looked at, None if at none. `model_hash` is
+    that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on a task, None
+    upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves hold (step,
+    validation N-TED accuracy). `dataset_notes` say what to know of the documents, `dataset_options` how they were
+    divided and read (``--split``, ``--key-order``), where that is not usual. `seed_changes` and `seed_keeps` say what
+    another seed would change of the model's way, and what not. `key` changes
     with everything that would change the result.
     """
 
@@ -162,6 +199,8 @@ class Record(_Frozen):
     seconds_train: float
     seconds_total: float
     metrics: Metrics | None = None
+    shifted: Metrics | None = None
+    shifted_documents: int = 0
     efficiency: Efficiency | None = None
     curve: list[tuple[int, float]] = []
     upstream_curve: list[tuple[int, float]] = []
@@ -198,7 +237,11 @@ class Record(_Frozen):
 
 
 class Prediction(_Frozen):
-    """What a model read from one document, and the counts that the micro-averaged F1 is the sum of."""
+    """What a model read from one document, and the counts that the micro-averaged F1 is the sum of.
+
+    `text` is the decoded string, before it was parsed, `ended` whether the model came to its end (None: an old file
+    does not say).
+    """
 
     id: str
     prediction: Json
@@ -208,7 +251,8 @@ class Prediction(_Frozen):
     fn: int
     fp: int
     text: str
-    """The decoded string, before it was parsed."""
+    ended: bool | None = None
+    failures: list[Failure] = []
 
 
 def cell_name(

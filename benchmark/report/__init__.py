@@ -8,7 +8,9 @@ from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
+from benchmark.report.differences import write_differences
 from benchmark.report.figures import write_figures
+from benchmark.report.heatmaps import write_heatmaps
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
@@ -31,15 +33,17 @@ def write_report(directory: Path) -> list[Path]:
     if not records:
         command = f"python -m benchmark run --output {directory}"
         raise UserError(f"no records in {directory}: run `{command}` first")
-    leaderboard = directory / "leaderboard.md"
-    write_atomically(leaderboard, leaderboard_markdown(records, teds_of(directory, records)).encode())
+    leaderboard, teds = directory / "leaderboard.md", teds_of(directory, records)
+    write_atomically(leaderboard, leaderboard_markdown(records, teds).encode())
     return [
         leaderboard,
         *write_reproduction(directory, records),
+        *write_differences(directory, records, teds),
         *write_tables(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
         *write_tradeoffs(directory, records),
+        *write_heatmaps(directory, records),
     ]
 
 

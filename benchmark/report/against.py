@@ -1,27 +1,53 @@
-"""Rows beside the paper's own method: how much better or worse each reads the same documents."""
+"""Rows beside each other: how much better or worse each reads the same documents, and which are told apart."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import ClassVar
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Difference, paired_difference
+from benchmark.metrics.paired import Bootstrap, Difference, Floats, Sample, holm
 from benchmark.records.files import predictions_path, read_predictions
 from benchmark.records.record import Prediction, Record
-from benchmark.report.columns import Field, rounded
 from benchmark.report.rows import Row
 
 Teds = Mapping[str, Mapping[str, float]]
 """N-TED accuracy of each document, by cell and by the document's id."""
+Samples = Mapping[str, Sample]
+"""The N-TED accuracy of a setting's rows in each resample, by strategy."""
 METHOD = "DONUT-hole"
+BASELINE = "DONUT-base-0.5M"
+_LEVEL = 0.05
+
+
+class Pair(NamedTuple):
+    """Two strategies of one setting."""
+
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A difference, and its p-value corrected for the number of comparisons in its table."""
+
+    difference: Difference
+    p: float
+
+    @property
+    def decisive(self) -> bool:
+        return self.p < _LEVEL
+
+    def __str__(self) -> str:
+        return f"{self.difference}{' *' if self.decisive else ''}"
 
 
 def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, float]]:
@@ -46,43 +72,41 @@ def stored(directory: Path, record: Record) -> dict[str, Prediction]:
     return lines if math.isclose(mean, record.metrics.ted) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Against:
-    """The difference of a row's N-TED accuracy to that of another row, with its paired interval."""
-
-    other: Row
-    teds: Teds
-    align: ClassVar[str] = "right"
-    names: ClassVar[tuple[str, ...]] = ("ted_difference", "ted_difference_low", "ted_difference_high")
-
-    @property
-    def heading(self) -> str:
-        return f"ted - {self.other.strategy}"
-
-    def text(self, row: Row) -> str:
-        found = self._difference(row)
-        return "" if found is None else str(found)
-
-    def fields(self, row: Row) -> tuple[Field, ...]:
-        found = self._difference(row)
-        return (None,) * 3 if found is None else (rounded(found.value), rounded(found.low), rounded(found.high))
-
-    def _difference(self, row: Row) -> Difference | None:
-        """None where the two did not read the same documents, or it is not known how they read them."""
-        if row.strategy == self.other.strategy:
-            return None
-        scores = [_scores(one.distinct, self.teds) for one in (row, self.other)]
-        documents = [set(score[0]) for score in scores if score]
-        if len(documents) < 2 or documents[0] != documents[1]:
-            return None
-        ours, theirs = map(_matrix, scores)
-        return paired_difference(ours, theirs)
+def samples_of(rows: Sequence[Row], teds: Teds) -> dict[str, Sample]:
+    """Resamples of the rows of one setting whose documents are known; of rows that read others, those of the most."""
+    found = {row.strategy: scores for row in rows if (scores := _scores(row.distinct, teds))}
+    read = Counter(tuple(sorted(scores[0])) for scores in found.values())
+    if not read:
+        return {}
+    ((documents, _),) = read.most_common(1)
+    bootstrap = Bootstrap(len(documents))
+    return {
+        name: bootstrap.sample(_matrix(scores, documents), name)
+        for name, scores in found.items()
+        if tuple(sorted(scores[0])) == documents
+    }
 
 
-def against(rows: Sequence[Row], teds: Teds) -> tuple[Against, ...]:
-    """The column, if the method is among the rows and its documents are known."""
-    methods = (row for row in rows if row.paper_name == METHOD and _scores(row.distinct, teds))
-    return tuple(Against(method, teds) for method in methods)
+def compared(pairs: Iterable[Pair], samples: Samples) -> dict[Pair, Compared]:
+    """Each pair that has samples of both, corrected for their number."""
+    known = [pair for pair in pairs if pair.ours != pair.theirs and {*pair} <= samples.keys()]
+    found = [samples[pair.ours].minus(samples[pair.theirs]) for pair in known]
+    corrected = holm([difference.p for difference in found])
+    return dict(zip(known, map(Compared, found, corrected), strict=True))
+
+
+def comparisons(rows: Sequence[Row], samples: Samples) -> dict[str, dict[str, Compared]]:
+    """What each row is compared with -> strategy -> how: the reference, the paper's baseline and method, the row above.
+
+    `rows` are in the order of their lines. Each of these is a table of its own, corrected by itself.
+    """
+    names = [row.strategy for row in rows]
+    chosen = [row.strategy for row in rows if row.reference]
+    chosen += [row.strategy for paper_name in (BASELINE, METHOD) for row in rows if row.paper_name == paper_name]
+    tables = {f"ted - {other}": [Pair(name, other) for name in names] for other in dict.fromkeys(chosen)}
+    tables["ted - row above"] = [Pair(below, above) for above, below in pairwise(names)]
+    found = {heading: compared(pairs, samples) for heading, pairs in tables.items()}
+    return {heading: {pair.ours: one for pair, one in of.items()} for heading, of in found.items() if of}
 
 
 def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
@@ -92,6 +116,5 @@ def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
     return found if alike else []
 
 
-def _matrix(scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
-    documents = sorted(scores[0])
-    return np.array([[of[name] for name in documents] for of in scores])
+def _matrix(scores: Sequence[Mapping[str, float]], documents: Sequence[str]) -> Floats:
+    return np.array([[of[name] for name in documents] for of in scores], dtype=np.float64)

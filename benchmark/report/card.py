@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmark.folders.folder import FROM_FOLDER
 from benchmark.records.record import Efficiency, Record
 from benchmark.report.latency import with_interval
+from benchmark.report.shifted import SHIFTED
 
 _PLAIN = """\
 ```python
@@ -79,6 +80,8 @@ def _scores(record: Record) -> Iterator[str]:
     yield f"- field F1: {record.metrics.f1:.3f}"
     if record.metrics.cka is not None:
         yield f"- CKA with the teacher: {record.metrics.cka:.3f}"
+    if record.shifted is not None:
+        yield f"- N-TED accuracy on {record.shifted_documents} shifted documents: {record.shifted.ted:.3f}. {SHIFTED}"
 
 
 def _costs(costs: Efficiency) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Difference, Floats, micro_f1, paired_difference
+from benchmark.metrics.paired import Bootstrap, Difference, Floats, micro_f1
 from benchmark.plugin.manager import check_known
 from benchmark.records.files import predictions_path, read_predictions, read_records
 from benchmark.records.record import Prediction
@@ -62,8 +62,8 @@ def compare(directory: Path, first: str, second: str) -> list[Comparison]:
     for setting, rows in by_setting(records).items():
         by_name = {row.strategy: row for row in rows if row.scored}
         if first in by_name and second in by_name and first != second:
-            pair = [_read(directory, by_name[name]) for name in (first, second)]
-            found.append(_compared(setting.title, *pair))
+            pair = {name: _read(directory, by_name[name]) for name in (first, second)}
+            found.append(_compared(setting.title, pair))
     if not found:
         raise UserError(f"{first} and {second} have read no documents in common in {directory}")
     return found
@@ -77,18 +77,25 @@ def _read(directory: Path, row: Row) -> list[Read]:
     ]
 
 
-def _compared(setting: str, first: Sequence[Read], second: Sequence[Read]) -> Comparison:
+def _compared(setting: str, pair: Mapping[str, Sequence[Read]]) -> Comparison:
+    first, second = pair.values()
     names = sorted(first[0])
     if any(sorted(read) != names for read in (*first, *second)):
         raise UserError(f"{setting}: the predictions are not of the same documents")
-    ours, theirs = (document_values(each, names) for each in (first, second))
+    values = {name: document_values(each, names) for name, each in pair.items()}
+    ours, theirs = values.values()
     means = ours[..., 0].mean(0), theirs[..., 0].mean(0)
     apart = means[0] - means[1]
     most = [place for place in np.argsort(-np.abs(apart), kind="stable")[:_MOST] if apart[place]]
+    bootstrap = Bootstrap(len(names))
+    teds, f1s = (
+        [bootstrap.sample(own[..., of], name, statistic) for name, own in values.items()]
+        for of, statistic in ((0, None), (slice(1, None), micro_f1))
+    )
     return Comparison(
         setting,
-        paired_difference(ours[..., 0], theirs[..., 0]),
-        paired_difference(ours[..., 1:], theirs[..., 1:], micro_f1),
+        teds[0].minus(teds[1]),
+        f1s[0].minus(f1s[1]),
         len(names),
         int((apart > 0).sum()),
         int((apart < 0).sum()),

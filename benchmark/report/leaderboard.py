@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 
 from benchmark.errors import UserError
 from benchmark.records.record import Record
-from benchmark.report.against import Teds, against
+from benchmark.report.against import Teds
 from benchmark.report.columns import (
     F1,
     MILLION,
@@ -26,11 +27,14 @@ from benchmark.report.columns import (
     repeat_list,
     text_frame,
 )
+from benchmark.report.differences import differences_table
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
 from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.report.seeds import seeds_sentence
+from benchmark.report.shifted import shifted_columns, shifted_sentence
 from benchmark.report.tables import about_test
 from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
@@ -41,9 +45,11 @@ _PROTOCOLS = {
 
 
 _COMPARED = [
-    "Beside ted stands its difference to that of the paper's own method on the same documents, with a 95 % interval of "
-    "a paired bootstrap: over documents, and over the checkpoints of rows that have several. Of one checkpoint it does "
-    "not say what another seed would give.",
+    "Under a table stand the differences in ted of its rows on the same documents, each with the 95 % interval of a "
+    "paired bootstrap: over documents, and over the checkpoints of rows that have several. Of one checkpoint it does "
+    "not say what another seed would give. A star marks those that are decisive: p < 0.05 after Holm's correction for "
+    "the rows of its column. A rank is one more than the number of rows that are decisively better, corrected for all "
+    "pairs of ranked rows: rows that share a rank are not told apart.",
     "",
 ]
 
@@ -75,7 +81,7 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
     ranked = any(ranking.ranks for ranking in settings.values())
     frames = []
     for setting, ranking in settings.items():
-        frame = text_frame(_columns(ranking, ranked, {}), ranking.rows)
+        frame = text_frame(_columns(ranking, ranked), ranking.rows)
         parts = [part for part in Setting._fields if len({getattr(other, part) for other in settings}) > 1]
         for place, part in enumerate(parts):
             frame.insert(place, part, setting.text(part))
@@ -85,20 +91,23 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
 
 def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
     stands_for = rows[0].records[0].stands_for
-    ranking = rank(rows)
+    ranking = rank(rows, teds)
     lines = [
         f"## {escaped(setting.title)}",
         "",
         (f"{setting.dataset} stands for {stands_for}. " if stands_for else "") + about_test(rows),
         *_said(ranking.teacher),
         *_said(seeds_sentence(rows)),
-        *_noise(rows),
+        *_noise(ranking),
         *_said(ranking.why_unranked),
+        *_said(ranking.undecided),
         "",
-        markdown_table(_columns(ranking, bool(ranking.ranks), teds), ranking.rows),
+        markdown_table(_columns(ranking, bool(ranking.ranks)), ranking.rows),
         "",
+        *differences_table(ranking),
         *_said(ranking.why_apart, ""),
         *_said(control_sentence(rows), ""),
+        *_said(shifted_sentence(rows), ""),
         *repeat_list(rows),
         *failure_list(rows),
     ]
@@ -106,6 +115,8 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         lines += [f"![Validation curves of {setting.dataset}](figures/{figure_name(setting.dataset)})", ""]
     if has_tradeoff(rows):
         lines += [f"![Score against cost on {setting.dataset}](figures/{tradeoff_name(setting)})", ""]
+    if has_heatmaps(setting, rows):
+        lines += [f"[CKA of every layer with every layer of the teacher](figures/{heatmaps_name(setting)})", ""]
     return lines
 
 
@@ -114,15 +125,16 @@ def _said(sentence: str, *after: str) -> list[str]:
     return [sentence, *after] if sentence else []
 
 
-def _columns(ranking: Ranking, ranked: bool, teds: Teds) -> tuple[Column, ...]:
+def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
     ranks = ranking.ranks
     place = Text("rank", "rank", lambda row: ranks.get(row.strategy), "right")
     return (
         *([place] if ranked else []),
         Text("strategy", "strategy", lambda row: row.strategy + ranking.remark(row)),
         TED,
-        *against(ranking.rows, teds),
+        *([Text("ted_interval", "ted, 95 %", partial(_interval, ranking), "right")] if ranking.samples else []),
         F1,
+        *shifted_columns(ranking.rows),
         Measured("cka", "cka", metric("cka")),
         Measured("params_nonembedding", "non-embedding (M)", efficiency("params_nonembedding", MILLION)),
         NONZERO,
@@ -172,16 +184,27 @@ def _how_to_read() -> list[str]:
     ]
 
 
-def _noise(rows: Sequence[Row]) -> list[str]:
-    """What the test size allows: at 95 % a mean of n scores in [0, 1] errs by up to about 1/sqrt(n)."""
+def _noise(ranking: Ranking) -> list[str]:
+    """What ± is, and what the test size allows."""
+    rows = ranking.rows
     records = [record for row in rows for record in row.scored if record.test_documents]
     if not records:
         return []
-    documents = min(record.test_documents for record in records)
     several = any(row.spread(TED.get) is not None for row in rows)
     why = "One checkpoint a row" if any(len(row.scored) > 1 for row in rows) else "One seed"
-    spread = "± is the sample standard deviation over seeds. " if several else f"{why}, so no error bars. "
+    spread = "± is the sample standard deviation over seeds." if several else f"{why}, so no error bars."
+    documents, least = min(record.test_documents for record in records), ranking.detectable
+    if least is None:
+        # At 95 % a mean of n scores in [0, 1] errs by up to about 1/sqrt(n).
+        error = f"±{1 / math.sqrt(documents):.3f} (1/√n, about 95 %)"
+        noise = f"With {documents} documents the sampling error of a ted can reach {error}"
+        return [f"{spread} {noise}, so smaller differences may be noise."]
     return [
-        f"{spread}With {documents} documents the sampling error of a ted can reach "
-        f"±{1 / math.sqrt(documents):.3f} (1/√n, about 95 %), so smaller differences may be noise."
+        f"{spread} The smallest difference between two rows that {documents} documents and these seeds detect, in four "
+        f"of five cases, is about {least:.3f}."
     ]
+
+
+def _interval(ranking: Ranking, row: Row) -> str:
+    sample = ranking.samples.get(row.strategy)
+    return "[{:.3f}, {:.3f}]".format(*sample.interval) if sample else ""

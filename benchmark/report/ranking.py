@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
 
+from benchmark.metrics.paired import Sample, detectable
 from benchmark.records.record import Record
+from benchmark.report.against import Compared, Pair, Teds, compared, samples_of
 from benchmark.report.rows import Row, Setting, by_setting, metric
 
 _TED = metric("ted")
@@ -16,36 +20,62 @@ Documents = tuple[int, ...]
 """The numbers of documents that a row's checkpoints trained on: one, if its seeds agree."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ranking:
     """The rows of a setting in four groups, each in the order of its lines.
 
     `references` have what equals them with them. `competing` is the largest group of the others that trained on the
     same number of documents, `apart` those that trained on another number. In `failed` no seed came to an end.
+    `samples` are the resamples of the rows of which it is known how they read each document.
     """
 
     references: tuple[Row, ...]
     competing: tuple[Row, ...]
     apart: tuple[Row, ...]
     failed: tuple[Row, ...]
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[Row, ...]:
         return *self.references, *self.competing, *self.apart, *self.failed
 
-    @property
+    @cached_property
     def ranks(self) -> dict[str, str]:
-        """The rank of each strategy that has several seeds; what prints the same score shares a rank.
+        """The rank of each strategy that has several seeds: one more than how many are decisively better.
 
-        There are none where too few test documents were read.
+        Where documents are not known it is by the printed score. There are no ranks where too few test documents were
+        read.
         """
         if self._too_few:
             return {}
-        lacking = self._seedless
-        scores = {row.strategy: _score(row) for row in self.competing if row.strategy not in lacking}
-        if lacking and len(scores) == 1:  # the first of one
+        ranked = self._ranked
+        if self._seedless and len(ranked) == 1:  # the first of one
             return {}
-        return {name: str(1 + sum(other > score for other in scores.values())) for name, score in scores.items()}
+        return {row.strategy: str(1 + sum(self._better(other, row) for other in ranked)) for row in ranked}
+
+    @property
+    def undecided(self) -> str:
+        """One sentence on the ranks that rows share, and on whether documents were compared; empty without ranks."""
+        if not self.ranks:
+            return ""
+        if not self._pairs:
+            return "Ranks are by the scores alone: what was read of each document is not stored here."
+        shared: dict[str, list[str]] = {}
+        for name, place in self.ranks.items():
+            shared.setdefault(place, []).append(name)
+        ties = [f"{listed(names)} share rank {place}" for place, names in shared.items() if len(names) > 1]
+        open_pairs = sum(not pair.decisive for pair in self._pairs.values())
+        if not open_pairs:
+            return "The ranking is decisive: each row is told apart from each other one."
+        told = f"{open_pairs} of {len(self._pairs)} pairs are not told apart"
+        return f"The ranking is not decisive: {'; '.join([*ties, told])}."
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest difference between two competing rows that such a test finds in four of five cases."""
+        names = [row.strategy for row in self.competing]
+        pairs = compared(map(Pair._make, combinations(names, 2)), self.samples)
+        return detectable([pair.difference for pair in pairs.values()])
 
     @property
     def why_unranked(self) -> str:
@@ -98,6 +128,23 @@ class Ranking:
         return f" (= {same})" if same else ""
 
     @property
+    def _ranked(self) -> list[Row]:
+        return [row for row in self.competing if row.strategy not in self._seedless]
+
+    @cached_property
+    def _pairs(self) -> dict[Pair, Compared]:
+        """Each pair of ranked rows, the one above first; none unless all of them can be compared."""
+        names = [row.strategy for row in self._ranked]
+        return compared(map(Pair._make, combinations(names, 2)), self.samples) if {*names} <= {*self.samples} else {}
+
+    def _better(self, one: Row, other: Row) -> bool:
+        """Whether the first is better than the second, as far as this can be told."""
+        if _score(one) <= _score(other):
+            return False
+        pair = self._pairs.get(Pair(one.strategy, other.strategy))
+        return not self._pairs or (pair is not None and pair.decisive)
+
+    @property
     def _too_few(self) -> int | None:
         """The number of test documents if it is too small to rank rows; None if it is not, or nothing was scored."""
         fewest = min((record.test_documents for row in self.rows for record in row.scored), default=0)
@@ -109,12 +156,12 @@ class Ranking:
         return [row.strategy for row in self.competing if len(row.distinct) < 2 and not row.deterministic]
 
 
-def rankings(records: Iterable[Record]) -> dict[Setting, Ranking]:
-    """The leaderboard's sections, in their order."""
-    return {setting: rank(rows) for setting, rows in by_setting(records).items()}
+def rankings(records: Iterable[Record], teds: Teds | None = None) -> dict[Setting, Ranking]:
+    """The leaderboard's sections, in their order; with the `teds` of documents rows are compared on the same ones."""
+    return {setting: rank(rows, teds) for setting, rows in by_setting(records).items()}
 
 
-def rank(rows: Sequence[Row]) -> Ranking:
+def rank(rows: Sequence[Row], teds: Teds | None = None) -> Ranking:
     """The rows of one setting, by score in each group. Keeps the order of equals."""
     references = [row for row in rows if row.reference or _same_as(row, rows)]
     failed = [row for row in rows if row not in references and not row.scored]
@@ -130,6 +177,7 @@ def rank(rows: Sequence[Row]) -> Ranking:
         competing=tuple(groups.get(largest, ())),
         apart=tuple(apart),
         failed=tuple(failed),
+        samples=samples_of(rows, teds or {}),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmark.errors import OutputError
 from benchmark.models.checkpoint import fingerprint
-from benchmark.records.files import predictions_path, write_predictions, write_record
+from benchmark.records.files import predictions_path, shifted_predictions_path, write_predictions, write_record
 from benchmark.records.record import Record
 from benchmark.running.plan import Job
 from benchmark.running.recording import error_line, failed_record, finished_record
@@ -64,14 +64,16 @@ def failed(task: Task, setup: Run, error: str, seconds: float, has_model: bool =
 
 
 def _scored(job: Job, trained: Trained, setup: Run, shared: Shared, began: float) -> Record:
-    evaluator = shared.evaluator(job)
-    texts = evaluator.predict(trained.model)
-    metrics, predictions = evaluator.score(trained.model, texts)
+    metrics, predictions = shared.evaluator(job).read(trained.model)
+    evaluator = shared.shifted(job)
+    shifted = evaluator and evaluator.read(trained.model)
     record = finished_record(
         job, setup, fingerprint(trained.model), trained.training,
-        setup.checkpoints.documents(job.teacher) if job.teacher else None, metrics, predictions,
+        setup.checkpoints.documents(job.teacher) if job.teacher else None, metrics, predictions, shifted,
         time.perf_counter() - began,
     )  # fmt: skip
     write_predictions(predictions_path(setup.checkpoints.output, job.name), predictions)
+    if shifted is not None:
+        write_predictions(shifted_predictions_path(setup.checkpoints.output, job.name), shifted[1])
     write_record(setup.checkpoints.output, record)
     return record

@@ -21,9 +21,10 @@ def finished_record(
     teacher_documents: int | None,
     metrics: Metrics,
     predictions: Sequence[Prediction],
+    shifted: tuple[Metrics, Sequence[Prediction]] | None,
     seconds: float,
 ) -> Record:
-    """The record of a cell that is scored; its costs are not measured yet."""
+    """The record of a cell that is scored, on the `shifted` split too if it has one; its costs are not measured yet."""
     return Record.model_validate(
         {
             **_common(job, setup),
@@ -41,6 +42,8 @@ def finished_record(
             "seconds_train": training.seconds,
             "seconds_total": seconds,
             "metrics": metrics,
+            "shifted": shifted and shifted[0],
+            "shifted_documents": len(shifted[1]) if shifted else 0,
             "curve": training.curve,
             "upstream_curve": training.upstream_curve,
         }

@@ -9,6 +9,7 @@ from benchmark.records.files import migrate_records, read_record, record_path
 from benchmark.records.record import Record
 from benchmark.running.plan import Job, to_make
 from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.scoring.rescore import agree
 
 
 def run(config: RunConfig) -> list[Record]:
@@ -28,6 +29,7 @@ def run(config: RunConfig) -> list[Record]:
         from benchmark.running.execution import execute
 
         records = execute(setup, records)
+        return agree(config.output, [records[job.name] for job in cells])
     return [records[job.name] for job in cells]
 
 

@@ -99,6 +99,13 @@ class Shared:
         cell = job.cell
         return self._once(("evaluator", cell.dataset.name, cell.limit), lambda: self._evaluator(job))
 
+    def shifted(self, job: Job) -> Evaluator | None:
+        """The second test split of a data set, compared with no teacher; None if it has none."""
+        cell = job.cell
+        if not cell.dataset.shifted:
+            return None
+        return self._once(("shifted", cell.dataset.name, cell.limit), lambda: self._shifted(cell))
+
     def _once(self, name: Hashable, make: Callable[[], Thing]) -> Thing:
         if name not in self._made:
             self._made[name] = make()
@@ -128,14 +135,19 @@ class Shared:
         return self._encoded(cell, "test", 0, count, self.processor(cell.dataset))
 
     def _evaluator(self, job: Job) -> Evaluator:
-        cell = job.cell
-        processor = self.processor(cell.dataset)
-        answers = [document.ground_truth for document in cell.dataset.open(self.scale, "train", 0, _ANSWERS)]
-        evaluator = Evaluator(cell.dataset, processor, self.test(job), answers, self.scale.max_tokens)
+        evaluator = self._scores(job.cell, self.test(job))
         for warning in evaluator.warnings:
             self._tell(warning)
         evaluator.compare_with(self.teacher(job))
         return evaluator
+
+    def _shifted(self, cell: Cell) -> Evaluator:
+        count = self.scale.shifted_documents
+        return self._scores(cell, self._encoded(cell, "shifted", 0, count, self.processor(cell.dataset)))
+
+    def _scores(self, cell: Cell, documents: EncodedDocuments) -> Evaluator:
+        answers = [document.ground_truth for document in cell.dataset.open(self.scale, "train", 0, _ANSWERS)]
+        return Evaluator(cell.dataset, self.processor(cell.dataset), documents, answers, self.scale.max_tokens)
 
     def _encoded(
         self, cell: Cell, split: Split, seed: int, count: int | None, processor: DonutProcessor

@@ -15,24 +15,22 @@ from transformers import DonutProcessor
 
 from benchmark.devices import find_device, move
 from benchmark.errors import UserError
-from benchmark.metrics import field_f1, ted_accuracy
-from benchmark.metrics.cka import global_cka, null_matrix, unit_grams
-from benchmark.metrics.f1 import field_counts
 from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
-from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json, to_text
+from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json
 from benchmark.page import read_page
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
 from benchmark.scoring.accepted import best_ted, nearest
-from benchmark.scoring.predict import decode, perfect
+from benchmark.scoring.answers import answered, summary
+from benchmark.scoring.likeness import FEWEST_DOCUMENTS, Likeness
+from benchmark.scoring.predict import Written, decode, perfect
 from benchmark.scoring.representations import Representations, represent
-from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence
+from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence, to_text
 from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
-_FEWEST_FOR_CKA = 4  # the debiased form takes no fewer documents
 
 
 class Evaluator:
@@ -46,34 +44,33 @@ class Evaluator:
         self.test = test
         self.longest = longest
         self._train = train
-        self._teacher: Representations | None = None
-        self._teacher_grams: dict[bool, NDArray[np.float64]] = {}
+        self._likeness: Likeness | None = None
 
     def compare_with(self, teacher: Donut) -> None:
         """Take this model as the reference of CKA."""
-        if len(self.test) < _FEWEST_FOR_CKA:
-            return
-        self._teacher = self._represent(teacher)
-        self._teacher_grams = {debiased: _grams(self._teacher, debiased) for debiased in (False, True)}
+        if len(self.test) >= FEWEST_DOCUMENTS:
+            self._likeness = Likeness(self._represent(teacher))
 
-    def predict(self, model: Donut) -> list[str]:
+    def predict(self, model: Donut) -> list[Written]:
         """What the model writes for each test document."""
         return decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
 
-    def score(self, model: Donut, texts: Sequence[str]) -> tuple[Metrics, list[Prediction]]:
+    def read(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
+        """`predict` and `score`."""
+        return self.score(model, self.predict(model))
+
+    def score(self, model: Donut, written: Sequence[Written]) -> tuple[Metrics, list[Prediction]]:
         """The scores of what a model has written (`predict`), and how like the teacher it is."""
-        predictions = [
-            predicted(self.processor, *row) for row in zip(self.test.ids, texts, self.test.accepted, strict=True)
-        ]
+        rows = zip(self.test.ids, written, self.test.accepted, strict=True)
+        predictions = [predicted(self.processor, *row) for row in rows]
         metrics = Metrics(
-            ted=sum(p.ted for p in predictions) / len(predictions),
-            f1=field_f1([p.prediction for p in predictions], [p.ground_truth for p in predictions]),
+            **summary(predictions),
             ted_cannot_read=self.blind_ted,
             ted_ceiling=self.ceiling,
             truncated_documents=self.losses.truncated,
             unknown_characters=self.losses.unknown,
             several_truths=self.several_truths,
-            **self._likeness(model),
+            **(self._likeness.compare(self._represent(model)) if self._likeness else {}),
         )
         return metrics, predictions
 
@@ -115,52 +112,14 @@ class Evaluator:
         prompt = self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
         return represent(model, self.processor, self.test, prompt)
 
-    def _likeness(self, model: Donut) -> dict[str, Any]:
-        if self._teacher is None:
-            return {}
-        ours, teacher = self._represent(model), self._teacher
-        depth = (ours.encoder_layers, ours.decoder_layers, teacher.decoder_layers)
-        grams = {debiased: _grams(ours, debiased) for debiased in self._teacher_grams}
-        matrices = {debiased: grams[debiased] @ theirs.T for debiased, theirs in self._teacher_grams.items()}
-        floors = null_matrix(grams[False], self._teacher_grams[False])
-        return {
-            "cka": global_cka(matrices[False], *depth),
-            "cka_debiased": global_cka(matrices[True], *depth),
-            "cka_null_floor": global_cka(floors, *depth),
-            "cka_documents": len(self.test),
-            "layerwise": matrices[False].tolist(),
-            "layers_student": list(ours.names),
-            "layers_teacher": list(teacher.names),
-        }
 
-
-def _grams(representations: Representations, debiased: bool) -> NDArray[np.float64]:
-    """`unit_grams`, but NaN for a layer whose features are not finite: its CKA does not exist, that of others does."""
-    finite = [bool(np.isfinite(layer).all()) for layer in representations.layers]
-    pairs = zip(representations.layers, finite, strict=True)
-    grams = unit_grams([layer if whole else np.zeros_like(layer) for layer, whole in pairs], debiased)
-    grams[~np.array(finite)] = np.nan
-    return grams
-
-
-def predicted(processor: DonutProcessor, name: str, text: str, truths: Sequence[Json]) -> Prediction:
-    """One line of the predictions file: the JSON that a decoded text stands for, and its scores.
+def predicted(processor: DonutProcessor, name: str, written: Written, truths: Sequence[Json]) -> Prediction:
+    """The JSON that a decoded text stands for, and its scores.
 
     Of several ground truths it is the one that the prediction agrees with best (`nearest`).
     """
-    prediction = to_json(processor, text)
-    truth = nearest(prediction, truths)
-    counts = field_counts(prediction, truth)
-    return Prediction(
-        id=name,
-        prediction=prediction,
-        ground_truth=truth,
-        ted=ted_accuracy(prediction, truth),
-        tp=counts.tp,
-        fn=counts.fn,
-        fp=counts.fp,
-        text=text,
-    )
+    prediction = to_json(processor, written.text)
+    return answered(name, written.text, written.ended, prediction, nearest(prediction, truths))
 
 
 def evaluate_checkpoint(
@@ -176,9 +135,15 @@ def evaluate_checkpoint(
     evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
     for warning in [*(f"{dataset.name}: {note}" for note in dataset.notes), *evaluator.warnings]:
         print(warning, file=sys.stderr)
-    metrics, _ = evaluator.score(model, evaluator.predict(model))
+    metrics, _ = evaluator.read(model)
     told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
-    return {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
+    scores = {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
+    if dataset.shifted:
+        documents = dataset.open(scale, "shifted", 0, limit)
+        test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, shifted")
+        metrics, _ = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest).read(model)
+        scores |= {"shifted_documents": len(test), "shifted_ted": metrics.ted, "shifted_f1": metrics.f1}
+    return scores
 
 
 def predict_images(
@@ -193,8 +158,8 @@ def predict_images(
     results = []
     for path, page in zip(images, pages, strict=True):
         pixels = np.stack([fit_page(loaded.processor, page)])
-        (text,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
-        results.append({"image": str(path), "prediction": to_json(loaded.processor, text)})
+        (written,) = decode(model, loaded.processor, _tensor(pixels), start, longest)
+        results.append({"image": str(path), "prediction": to_json(loaded.processor, written.text)})
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import DonutProcessor
@@ -23,8 +23,15 @@ def mean_ted(model: Donut, processor: DonutProcessor, pages: EncodedDocuments, d
     """Mean N-TED accuracy over these documents."""
     texts = decode(model, processor, pages.pages, prompt_of(dataset), longest)
     rows = zip(texts, pages.accepted, strict=True)
-    scores = [best_ted(to_json(processor, text), truths) for text, truths in rows]
+    scores = [best_ted(to_json(processor, written.text), truths) for written, truths in rows]
     return sum(scores) / len(scores)
+
+
+class Written(NamedTuple):
+    """What a model has written: the tokens without prompt and end, and whether it came to the end."""
+
+    text: str
+    ended: bool
 
 
 def decode(
@@ -34,8 +41,8 @@ def decode(
     prompt: str,
     longest: int,
     batch: int = 50,
-) -> list[str]:
-    """What the model writes for each page: the token sequence without prompt and end.
+) -> list[Written]:
+    """What the model writes for each page.
 
     `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
     """
@@ -43,7 +50,7 @@ def decode(
     end = int(processor.tokenizer.eos_token_id)
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
-            _until_end(row, processor)
+            Written(_until_end(row, processor), end in row)
             for part in pages.split(batch)
             for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]

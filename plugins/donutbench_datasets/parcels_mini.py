@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from benchmark import Dataset, Glyph, Json, hookimpl
 from donutbench_datasets.embedded import embedded, tokens
@@ -12,15 +13,11 @@ from donutbench_datasets.words import Writer, choice, money
 Draw = Callable[[int], str]
 
 
-def _party(sheet: Sheet, writer: Writer, line: int) -> tuple[Json, list[Glyph]]:
-    """A name and a phone number on one line, the address below."""
+def _party(sheet: Sheet, writer: Writer) -> dict[str, str]:
     phone = writer.phone()
     name = _fit(sheet, lambda longest: writer.name(longest), 9, f"  {phone}")
     address = _fit(sheet, lambda longest: writer.street(longest), 16, "")
-    printed_name, printed_phone = sheet.row(line, name, phone)
-    (printed_address,) = sheet.row(line + 1, address)
-    party = {"name": name, "address": address, "phone": phone}
-    return party, [*printed_name, *printed_address, *printed_phone]
+    return {"name": name, "address": address, "phone": phone}
 
 
 def _fit(sheet: Sheet, draw: Draw, shortest: int, beside: str) -> str:
@@ -39,21 +36,62 @@ def _item(sheet: Sheet, writer: Writer) -> dict[str, str]:
     return {"description": description, "value": value, "weight": weight}
 
 
-def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """What is printed."""
+
+    title: str
+    sender: dict[str, str]
+    receiver: dict[str, str]
+    items: list[dict[str, str]]
+
+    @property
+    def ground_truth(self) -> Json:
+        items = self.items if len(self.items) > 1 else self.items[0]
+        return {"sender": self.sender, "receiver": self.receiver, "items": items}
+
+
+def _draw(sheet: Sheet, writer: Writer) -> _Label:
     random = writer.random
-    label = choice(random, ("PARCEL", "CUSTOMS", "PRIORITY", "EXPRESS"))
-    sheet.row(0, label)
-    sender, glyphs = _party(sheet, writer, 1)
-    receiver, more = _party(sheet, writer, 3)
-    glyphs.extend(more)
+    title = choice(random, ("PARCEL", "CUSTOMS", "PRIORITY", "EXPRESS"))
+    sender, receiver = _party(sheet, writer), _party(sheet, writer)
     items: list[dict[str, str]] = []
-    for line in range(5, 5 + int(random.integers(1, max(2, min(sheet.lines - 5, 10) + 1)))):
+    for _ in range(int(random.integers(1, max(2, min(sheet.lines - 5, 10) + 1)))):
         item = _item(sheet, writer)
         if items and tokens({"sender": sender, "receiver": receiver, "items": [*items, item]}) > sheet.longest:
             break
         items.append(item)
+    return _Label(title, sender, receiver, items)
+
+
+def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+    """The title, sender and receiver, each a name and a phone number with the address below, and the items."""
+    label = _draw(sheet, writer)
+    sheet.row(0, label.title)
+    glyphs: list[Glyph] = []
+    for line, party in ((1, label.sender), (3, label.receiver)):
+        name, phone = sheet.row(line, party["name"], party["phone"])
+        (address,) = sheet.row(line + 1, party["address"])
+        glyphs += [*name, *address, *phone]
+    for line, item in enumerate(label.items, start=5):
         glyphs.extend(glyph for part in sheet.row(line, *item.values()) for glyph in part)
-    return {"sender": sender, "receiver": receiver, "items": items if len(items) > 1 else items[0]}, glyphs
+    return label.ground_truth, glyphs
+
+
+def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+    """The title and the addresses at the right margin, the columns of the items in another order."""
+    label = _draw(sheet, writer)
+    columns = choice(writer.random, (("description", "weight", "value"), ("weight", "description", "value")))
+    sheet.aligned(0, label.title, 1)
+    glyphs: list[Glyph] = []
+    for line, party in ((1, label.sender), (3, label.receiver)):
+        name, phone = sheet.row(line, party["name"], party["phone"])
+        address = sheet.aligned(line + 1, party["address"], 1)
+        glyphs += [*name, *address, *phone]
+    for line, item in enumerate(label.items, start=5):
+        printed = dict(zip(columns, sheet.row(line, *(item[name] for name in columns)), strict=True))
+        glyphs.extend(glyph for name in item for glyph in printed[name])
+    return label.ground_truth, glyphs
 
 
 @hookimpl
@@ -62,6 +100,7 @@ def donutbench_register_datasets() -> Iterator[Dataset]:
         "parcels-mini",
         "embedded parcel labels: sender, receiver, items",
         compose,
+        shifted,
         keys=("sender", "receiver", "name", "address", "phone", "items", "description", "value", "weight"),
         stands_for="Parcel Reader",
     )

@@ -7,6 +7,7 @@ Fonts are those that matplotlib carries (DejaVu and STIX, free licences); matplo
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,42 @@ FACES = (
     "STIXGeneralItalic",
     "STIXGeneralBolIta",
 )
+
+Range = tuple[float, float]
+"""The least and the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How pages are printed and photographed.
+
+    Letters are `enlarged` times the scale's. The camera turns and leans by `shear`, `slope` and `fade`, each a size
+    whose sign is drawn too, and stands back by the share `distance` of its usual distance. `blur` is the standard
+    deviation of a Gaussian in pixels for letters of 11 pixels.
+    """
+
+    faces: tuple[str, ...]
+    shear: Range
+    slope: Range
+    fade: Range
+    blur: Range
+    enlarged: float = 1.0
+    distance: float = 0.0
+
+
+USUAL = Look(FACES, shear=(0.0, 0.03), slope=(0.0, 0.012), fade=(0.0, 0.02), blur=(0.0, 0.55))
+SHIFTED = Look(
+    # Computer Modern: no letter of the family is in training. Left out are its italic, whose dollar is a pound, and its
+    # roman, whose points are too thin to be seen at this size.
+    faces=("cmb10", "cmss10", "cmtt10"),
+    shear=(0.04, 0.07),
+    slope=(0.016, 0.024),
+    fade=(0.03, 0.05),
+    blur=(0.58, 0.68),
+    enlarged=1.1,  # its small letters are smaller than those of the other families
+    distance=0.05,  # so that no letter leaves the page where it leans more
+)
+"""What no page of training looks like: other fonts, and each of the ranges beyond the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +110,13 @@ def _stamp(face: str, size: int, character: str) -> Stamp:
 class Sheet:
     """A page while it is written: `write` prints, `finish` ages it. Lengths are pixels."""
 
-    def __init__(self, scale: Scale, random: np.random.Generator) -> None:
+    def __init__(self, scale: Scale, random: np.random.Generator, look: Look = USUAL) -> None:
         self.random = random
+        self.look = look
         self.height, self.width = scale.height, scale.width
-        self.face = FACES[int(random.integers(len(FACES)))]
+        self.face = look.faces[int(random.integers(len(look.faces)))]
         low, high = scale.font_pixels
-        self.size = int(random.integers(low, high + 1))
+        self.size = round(int(random.integers(low, high + 1)) * look.enlarged)
         self.longest = scale.max_tokens - 2  # the prompt and the end are tokens too
         self.margin = max(2, scale.font_pixels[0] // 3)
         self._unit = self.size / 11
@@ -127,6 +165,12 @@ class Sheet:
             pen += width + gap
         return glyphs
 
+    def aligned(self, line: int, text: str, place: float, top: int | None = None) -> list[Glyph]:
+        """Print one text on a line: at the left margin (`place` 0), at the right one (1) or between."""
+        baseline = (self.margin if top is None else top) + line * self.line_height + self.size
+        slack = self.width - 2 * self.margin - self.length(text)
+        return self.write(text, self.margin + slack * place, baseline)
+
     def _press(self, stamp: Stamp, left: int, top: int) -> None:
         height, width = stamp.ink.shape
         y0, x0 = max(top, 0), max(left, 0)
@@ -140,17 +184,17 @@ class Sheet:
         """The page as a camera sees it, and where the characters have gone."""
         ink = Image.fromarray(self._ink)
         ink, moved = self._tilt(ink, glyphs)
-        blur = self.random.random() * 0.55 * self._unit
+        blur = _within(self.look.blur, self.random.random()) * self._unit
         if blur > 0.2 * self._unit:
             ink = ink.filter(ImageFilter.GaussianBlur(blur))
         return self._develop(np.asarray(ink)), tuple(moved)
 
     def _tilt(self, ink: Image.Image, glyphs: list[Glyph]) -> tuple[Image.Image, list[Glyph]]:
-        height, width = self.height, self.width
+        height, width, look = self.height, self.width, self.look
         a, b, c, d, e, f = self.random.random(6) * 2 - 1
-        stretch_x, stretch_y = 1 + 0.02 * a, 1 + 0.02 * b
-        shear, slope = 0.03 * c, 0.012 * d
-        fade_x, fade_y = 0.02 * e / width, 0.02 * f / height
+        stretch_x, stretch_y = 1 + look.distance + 0.02 * a, 1 + look.distance + 0.02 * b
+        shear, slope = _within(look.shear, c), _within(look.slope, d)
+        fade_x, fade_y = _within(look.fade, e) / width, _within(look.fade, f) / height
         # Output pixel -> input pixel, about the centre of the page.
         forward = (
             (stretch_x, shear, 0.0),
@@ -184,6 +228,12 @@ class Sheet:
         page += grain * strength // 148
         developed: Page = np.clip(page, 0, 255).astype(np.uint8)
         return developed
+
+
+def _within(sizes: Range, share: float) -> float:
+    """The size at the share -1..1 of the way from the least to the most, with the sign of `share`."""
+    least, most = sizes
+    return math.copysign(least + abs(share) * (most - least), share)
 
 
 def _invert(matrix: list[list[float]], glyphs: list[Glyph]) -> list[tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from benchmark import Dataset, Glyph, Json, hookimpl
 from donutbench_datasets.embedded import embedded
@@ -34,29 +34,46 @@ def _line(writer: Writer, longest: int) -> tuple[str, ...]:
     return _price_row(writer, longest)
 
 
-def _fitting(sheet: Sheet, writer: Writer) -> tuple[str, ...]:
+def _fitting(sheet: Sheet, writer: Writer, widest: int) -> tuple[str, ...]:
     """A line that fits: tried with ever fewer characters, since letters differ in width."""
-    for longest in range(sheet.columns + 3, 15, -1):
+    for longest in range(widest, 15, -1):
         parts = _line(writer, longest)
         if sheet.fits(" ".join(parts)):
             return parts
     return (writer.phone(),)
 
 
-def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+def _lines(sheet: Sheet, writer: Writer, widest: int) -> tuple[int, list[tuple[str, ...]]]:
+    """The lines of a page and where the first one begins; `widest` is their most characters, to begin with."""
     count = int(writer.random.integers(3 * sheet.lines // 5, sheet.lines + 1))
     slack = sheet.height - 2 * sheet.margin - count * sheet.line_height
     top = sheet.margin + int(writer.random.integers(0, max(slack, 0) + 1))
-    texts: list[str] = []
-    glyphs: list[Glyph] = []
-    for line in range(count):
-        parts = _fitting(sheet, writer)
-        if len(" ".join([*texts, *parts])) > sheet.longest:
+    lines: list[tuple[str, ...]] = []
+    for _ in range(count):
+        parts = _fitting(sheet, writer, widest)
+        if len(_text([*lines, parts])) > sheet.longest:
             break
-        texts.extend(parts)
-        for printed in sheet.row(line, *parts, top=top):
-            glyphs.extend(printed)
-    return {"text_sequence": " ".join(texts)}, glyphs
+        lines.append(parts)
+    return top, lines
+
+
+def _text(lines: Iterable[tuple[str, ...]]) -> str:
+    return " ".join(part for parts in lines for part in parts)
+
+
+def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+    """Lines from margin to margin."""
+    top, lines = _lines(sheet, writer, sheet.columns + 3)
+    rows = [sheet.row(line, *parts, top=top) for line, parts in enumerate(lines)]
+    return {"text_sequence": _text(lines)}, [glyph for row in rows for part in row for glyph in part]
+
+
+def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
+    """Shorter lines with all their parts together, each line in the middle or each at the right margin."""
+    top, lines = _lines(sheet, writer, max(3 * sheet.columns // 4, 16))
+    place = 0.5 + 0.5 * int(writer.random.integers(0, 2))
+    rows = [sheet.aligned(line, "  ".join(parts), place, top) for line, parts in enumerate(lines)]
+    return {"text_sequence": _text(lines)}, [glyph for row in rows for glyph in row]
 
 
 @hookimpl
@@ -65,6 +82,7 @@ def donutbench_register_datasets() -> Iterator[Dataset]:
         "synthdog-mini",
         "embedded pages of text to read, the upstream task",
         compose,
+        shifted,
         keys=("text_sequence",),
         stands_for="SynthDog-EN",
         reading=True,

@@ -8,13 +8,15 @@ split can occur in training, however many documents are drawn, and no list of th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from benchmark import Split, UserError
 
 Random = np.random.Generator
+Option = TypeVar("Option")
 
 COMMON = tuple(
     """the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which
@@ -61,7 +63,7 @@ def split_of(text: str) -> Split:
     return "train" if share < 80 else "validation" if share < 90 else "test"
 
 
-def choice(random: Random, options: tuple[str, ...] | list[str] | str) -> str:
+def choice(random: Random, options: Sequence[Option]) -> Option:
     return options[int(random.integers(len(options)))]
 
 

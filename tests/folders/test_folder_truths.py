@@ -11,8 +11,9 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.metrics import field_f1, ted_accuracy
 from benchmark.models.encoded import encode_documents
-from benchmark.models.processor import build_processor, to_json, to_text
+from benchmark.models.processor import build_processor, to_json
 from benchmark.scales import TINY
+from benchmark.truth import to_text
 from tests.folders.papers import bills, line, opened, truths, write_split, write_truths
 
 VALUES: dict[str, tuple[Any, Any]] = {

@@ -181,7 +181,7 @@ def test_the_fixed_length_ignores_the_end_token(
 ) -> None:
     silent.decoder.__class__ = decoder
     prompt = prompt_of(dataset)
-    assert decode(silent, processor, pages.pages[:1], prompt, longest=8) == [""]
+    assert decode(silent, processor, pages.pages[:1], prompt, longest=8) == [("", True)]
     written = read_fixed(silent, processor, pages.pages[:1], prompt, tokens=7)
     assert written.tolist() == [[processor.tokenizer.eos_token_id] * 7]
 

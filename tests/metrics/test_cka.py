@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmark.metrics import linear_cka
-from benchmark.metrics.cka import cka_matrix, global_cka, null_matrix, unit_grams
+from benchmark.metrics.cka import cka_matrix, gram_matrix, null_matrix, unit_grams
+from benchmark.metrics.networks import global_cka
 
 Array = NDArray[Any]
 FORMS = pytest.mark.parametrize("debiased", [False, True], ids=["paper", "debiased"])
@@ -60,8 +61,7 @@ def test_the_matrix_holds_every_pair(debiased: bool) -> None:
     assert matrix.shape == (3, 2)
     np.testing.assert_allclose(matrix, [[oracle(x, y, debiased) for y in ys] for x in xs], atol=1e-12)
     assert matrix[1, 1] == pytest.approx(1, abs=1e-12)
-    product = unit_grams(xs, debiased) @ unit_grams(ys, debiased).T
-    np.testing.assert_array_equal(matrix, np.clip(product, -1, 1))
+    np.testing.assert_array_equal(matrix, gram_matrix(unit_grams(xs, debiased), unit_grams(ys, debiased)))
 
 
 @FORMS
@@ -158,8 +158,20 @@ def test_wrong_features_are_errors(debiased: bool) -> None:
         cka_matrix([], [x], debiased)
     with pytest.raises(ValueError, match=r"same examples, got \[30, 29\]"):
         cka_matrix([x, x[1:]], [x], debiased)
+    for compare in (gram_matrix, null_matrix):
+        with pytest.raises(ValueError, match=r"same examples, got \[29, 30\]"):
+            compare(unit_grams([x[1:]], debiased), unit_grams([x], debiased))
     with pytest.raises(ValueError, match=r"same examples, got \[29, 30\]"):
         cka_matrix([x[1:]], [x], debiased)
+
+
+def test_a_layer_without_cka_leaves_that_of_others() -> None:
+    grams = unit_grams(related(7))
+    broken = grams.copy()
+    broken[0] = np.nan
+    matrix = gram_matrix(broken, grams)
+    assert np.isnan(matrix[0]).all()
+    np.testing.assert_array_equal(matrix[1], gram_matrix(grams, grams)[1])
 
 
 # --- what it reads where nothing is related ---
@@ -202,39 +214,3 @@ def test_constant_features_have_no_floor_above_0() -> None:
     x, y = related(5)
     floors = null_matrix(unit_grams([np.ones((30, 3)), x]), unit_grams([y]))
     assert floors[0, 0] == 0 < floors[1, 0]
-
-
-# --- one number for two networks ---
-
-
-def test_equal_depth_averages_the_diagonal() -> None:
-    matrix = np.random.default_rng(0).random((6, 6))
-    assert global_cka(matrix, 2, 4, 4) == pytest.approx(np.trace(matrix) / 6)
-
-
-def test_two_decoder_layers_against_four() -> None:
-    matrix = np.zeros((4, 6))
-    pairs = {(0, 0): 0.9, (1, 1): 0.8, (2, 2): 0.7, (2, 3): 0.6, (3, 4): 0.5, (3, 5): 0.4}
-    for pair, value in pairs.items():
-        matrix[pair] = value
-    assert global_cka(matrix, 2, 2, 4) == pytest.approx(sum(pairs.values()) / 6)
-    assert global_cka(matrix.T, 2, 4, 2) == pytest.approx(sum(pairs.values()) / 6)
-    matrix[2, 4] = matrix[0, 2] = matrix[3, 2] = 99  # layers that do not correspond
-    assert global_cka(matrix, 2, 2, 4) == pytest.approx(sum(pairs.values()) / 6)
-
-
-def test_a_decoder_of_one_layer_is_paired_with_all() -> None:
-    assert global_cka(np.array([[0.5, 9, 9], [9, 0.3, 0.1]]), 1, 1, 2) == pytest.approx((0.5 + 0.3 + 0.1) / 3)
-
-
-def test_depths_that_do_not_divide_pair_every_layer() -> None:
-    # Teacher layers 0 and 1 go to student layer 0, 2 to 1, 3 to 2.
-    matrix = np.arange(12.0).reshape(3, 4)
-    assert global_cka(matrix, 0, 3, 4) == pytest.approx((0 + 1 + 6 + 11) / 4)
-
-
-def test_a_matrix_of_another_shape_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"shape \(4, 6\), but the models have \(6, 6\)"):
-        global_cka(np.zeros((4, 6)), 2, 4, 4)
-    with pytest.raises(ValueError, match="at least one layer"):
-        global_cka(np.zeros((2, 6)), 2, 0, 4)

@@ -43,21 +43,21 @@ def test_seeds_that_differ_make_it_wider() -> None:
 def test_it_covers_the_truth_nineteen_times_in_twenty() -> None:
     draws = np.random.default_rng(3)
     hits = 0
-    for _ in range(200):
+    for _ in range(100):
         found = paired_difference(draws.normal(0.3, 1, (1, 60)), draws.normal(0.0, 1, (1, 60)))
         hits += found.low <= 0.3 <= found.high
-    assert 180 <= hits <= 199
+    assert 89 <= hits <= 100
 
 
 def test_it_covers_the_truth_over_seeds_too() -> None:
     """Equal rows of three checkpoints each, which differ far more than their documents."""
     draws = np.random.default_rng(5)
     hits = 0
-    for _ in range(200):
+    for _ in range(100):
         rows = draws.normal(0, 0.02, (2, 3, 1)) + draws.normal(0, 0.05, (2, 3, 100))
         found = paired_difference(*rows)
         hits += found.low <= 0 <= found.high
-    assert 170 <= hits <= 199
+    assert 84 <= hits <= 100
 
 
 def test_it_is_the_same_each_time() -> None:
@@ -142,3 +142,10 @@ def test_what_can_be_detected_is_found_four_times_in_five() -> None:
 def test_of_rows_that_are_the_same_nothing_is_known() -> None:
     assert detectable([]) is None
     assert detectable([Difference(0.0, 0.0, 0.0, 1.0, 0.0)]) is None
+
+
+def test_scores_that_are_not_finite_cannot_be_compared() -> None:
+    broken = np.array([[0.5, np.nan]])
+    for pair in ((broken, np.ones((1, 2))), (np.ones((1, 2)), broken)):
+        with pytest.raises(ValueError, match="not finite"):
+            paired_difference(*pair)

@@ -163,13 +163,15 @@ def decodes(model: Any, processor: DonutProcessor) -> bool:
     """Whether `decode` gives the text of what `generate` writes, and leaves the model in the mode that it was in."""
     pages = torch.randint(0, 256, (5, TINY.height, TINY.width), dtype=torch.uint8)
     training = model.training
-    texts = decode(model, processor, pages, "<s_receipts-mini>", longest=12, batch=2)
+    written = decode(model, processor, pages, "<s_receipts-mini>", longest=12, batch=2)
+    texts = [text for text, _ in written]
     assert model.training is training
     assert all(texts)
     start = processor.tokenizer.convert_tokens_to_ids("<s_receipts-mini>")
     end = processor.tokenizer.eos_token_id
     model.train(False)
     rows = transformers_greedy(model, to_pixels(processor, pages), start, end, 12).tolist()
+    assert [ended for _, ended in written] == [end in row for row in rows]
     return texts == [processor.tokenizer.decode(row[: length(row, end)]) for row in rows]
 
 

@@ -13,12 +13,13 @@ from transformers import DonutImageProcessorPil, DonutProcessor
 from benchmark.measure.latency import read_fixed
 from benchmark.models.checkpoint import load_checkpoint, save_model
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import build_processor, categories_of, encode, fit_page, to_json, to_pixels, to_text
+from benchmark.models.processor import build_processor, categories_of, encode, fit_page, to_json, to_pixels
 from benchmark.scales import TINY
 from benchmark.scoring.evaluator import evaluate_checkpoint
 from benchmark.scoring.predict import decode
 from benchmark.scoring.representations import represent
 from benchmark.training.compress import TrainingData
+from benchmark.truth import to_text
 from benchmark.types import Dataset, Page
 from benchmark.zoo.store import open_zoo
 
@@ -177,7 +178,7 @@ class TestAnotherNormalisation:
 
 def written(path: Path, pages: EncodedDocuments) -> list[str]:
     loaded = load_checkpoint(path)
-    return decode(loaded.model, loaded.processor, pages.pages, PROMPT, TINY.max_tokens)
+    return [text for text, _ in decode(loaded.model, loaded.processor, pages.pages, PROMPT, TINY.max_tokens)]
 
 
 def said(path: Path, pages: EncodedDocuments) -> tuple[Any, ...]:

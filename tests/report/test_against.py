@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from benchmark.metrics.paired import Bootstrap
 from benchmark.records.files import predictions_path, write_predictions
 from benchmark.records.record import Prediction, Record
-from benchmark.report.against import against, teds_of
+from benchmark.report.against import Pair, compared, comparisons, samples_of, teds_of
+from benchmark.report.differences import write_differences
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.report.rows import Row
 
@@ -44,31 +48,58 @@ def scored(record: Record, documents: int, ted: float) -> Record:
     return record.model_copy(update={"metrics": metrics, "test_documents": documents})
 
 
-def test_a_row_is_compared_on_the_same_documents(rows: list[Row]) -> None:
-    (column,) = against(rows, teds(rows))
-    assert column.heading == "ted - prune-distill"
-    assert column.text(rows[1]) == "+0.200 [+0.129, +0.271]"
-    assert column.fields(rows[1]) == (0.2, 0.129, 0.271)
-    assert column.text(rows[0]) == ""
+def differences(rows: list[Row], scores: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:
+    found = comparisons(rows, samples_of(rows, scores))
+    return {heading: {name: str(one) for name, one in table.items()} for heading, table in found.items()}
 
 
-def test_other_documents_are_not_compared(rows: list[Row]) -> None:
-    (column,) = against(rows, teds(rows, small=DOCUMENTS[:-1]))
-    assert column.text(rows[1]) == ""
-    assert column.fields(rows[1]) == (None, None, None)
+def test_rows_are_compared_on_the_same_documents(rows: list[Row]) -> None:
+    assert differences(rows, teds(rows)) == {
+        "ted - prune-distill": {"small": "+0.200 [+0.129, +0.271] *"},
+        "ted - row above": {"small": "+0.200 [+0.129, +0.271] *"},
+    }
 
 
-def test_without_the_method_or_its_documents_there_is_no_column(rows: list[Row]) -> None:
-    assert against(rows[1:], teds(rows)) == ()
+def test_each_row_is_compared_with_the_references_of_the_paper_and_the_row_above(make_record: Make) -> None:
+    names = ("teacher", "none", "prune-distill", "small")
+    rows = [Row((make_record(name, "receipts-mini"),)) for name in names]
+    scores = {row.records[0].cell: {"a": 0.9 - 0.2 * place, "b": 0.5} for place, row in enumerate(rows)}
+    found = differences(rows, scores)
+    assert list(found) == ["ted - teacher", "ted - none", "ted - prune-distill", "ted - row above"]
+    assert list(found["ted - none"]) == ["teacher", "prune-distill", "small"]
+    assert list(found["ted - row above"]) == ["none", "prune-distill", "small"]
+    assert found["ted - row above"]["small"].startswith("-0.100 [-0.200, +0.000]")
+
+
+def test_what_is_decisive_alone_may_not_be_among_many(make_record: Make) -> None:
+    """One row that is better by 2.2 standard errors, beside more and more that are exactly alike."""
+    apart = np.random.default_rng(0).normal(size=60)
+    apart = (apart - apart.mean()) / apart.std() + 2.2 / 60**0.5
+    base = Bootstrap(60)
+    samples = {"base": base.sample(np.zeros((1, 60)), "base"), "better": base.sample(apart[None], "better")}
+    alike = {f"alike{number}": samples["base"] for number in range(9)}
+    for others, decisive in (({}, True), (alike, False)):
+        pairs = [Pair(name, "base") for name in ["better", *others]]
+        found = compared(pairs, samples | others)[Pair("better", "base")]
+        assert found.difference.decisive
+        assert found.decisive is decisive
+
+
+def test_rows_of_other_documents_are_not_compared(rows: list[Row], make_record: Make) -> None:
+    rows = [*rows, Row((make_record("none", "receipts-mini"),))]
+    found = samples_of(rows, teds(rows, small=DOCUMENTS[:-1]))
+    assert set(found) == {"prune-distill", "none"}
+    assert differences(rows[:2], {}) == {}
+
+
+def test_without_the_documents_of_one_seed_a_row_is_not_compared(rows: list[Row]) -> None:
     known = teds(rows)
     del known[rows[0].records[1].cell]
-    assert against(rows, known) == ()
+    assert set(samples_of(rows, known)) == {"small"}
 
 
 def test_the_order_of_documents_does_not_matter(rows: list[Row]) -> None:
-    forward, backward = teds(rows), teds(rows, small=DOCUMENTS[::-1])
-    (one,), (other,) = against(rows, forward), against(rows, backward)
-    assert one.fields(rows[1]) == other.fields(rows[1])
+    assert differences(rows, teds(rows)) == differences(rows, teds(rows, small=DOCUMENTS[::-1]))
 
 
 def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tmp_path: Path) -> None:
@@ -83,7 +114,15 @@ def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tm
     assert found == scores
     text = leaderboard_markdown(records, found)
     assert "ted - prune-distill" in text
-    assert "+0.200 [+0.129, +0.271]" in text
+    assert "-0.200 [-0.271, -0.129] *" in text  # the row above is `small` there
+    assert "[0.750, 0.750]" in text
+    (path,) = write_differences(tmp_path, records, found)
+    frame = pd.read_csv(path)
+    assert len(frame) == 2
+    assert dict(frame.iloc[0][["strategy", "comparison", "value", "low", "high"]]) == {
+        "strategy": "small", "comparison": "ted - prune-distill", "value": 0.2, "low": 0.129, "high": 0.271,
+    }  # fmt: skip
+    assert (frame["p"] <= frame["p_holm"]).all()
 
 
 @pytest.mark.parametrize("harm", ["broken", "twice", "fewer", "other"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+from benchmark.metrics.paired import Floats
 from benchmark.records.record import Record
 from benchmark.report import leaderboard_frame
 from benchmark.report.leaderboard import leaderboard_markdown
@@ -153,3 +155,45 @@ def test_thirty_are_enough(make_record: Make) -> None:
     found = [r.model_copy(update={"test_documents": 30}) for r in rows(make_record, {"x": 1280, "small": 1280})]
     assert [rank for rank in lines(found).values() if rank] == ["1", "2"]
     assert "allow no ranking" not in leaderboard_markdown(found)
+
+
+def read(records: list[Record], gains: dict[str, Floats]) -> dict[str, dict[str, float]]:
+    """The same 100 documents, some far harder than others, each of which a row reads better by so much."""
+    hard = np.random.default_rng(0).random(100) / 2
+    names = [f"doc{number:02d}" for number in range(100)]
+    scores = {record.cell: (hard + gains.get(record.strategy, 0)).tolist() for record in records}
+    return {cell: dict(zip(names, own, strict=True)) for cell, own in scores.items()}
+
+
+def scored(records: list[Record], teds: dict[str, dict[str, float]]) -> list[Record]:
+    means = {cell: sum(scores.values()) / len(scores) for cell, scores in teds.items()}
+    return [
+        record.model_copy(update={"metrics": record.metrics.model_copy(update={"ted": means[record.cell]})})
+        for record in records
+        if record.metrics
+    ]
+
+
+class TestDecisiveRanks:
+    def test_rows_that_are_not_told_apart_share_a_rank(self, make_record: Make) -> None:
+        found = rows(make_record, {"x": 1280, "y": 1280, "z": 1280})
+        apart = np.random.default_rng(1).normal(-0.001, 0.05, 100)
+        teds = read(found, {"x": np.full(100, 0.2), "y": 0.2 + apart})
+        ((_, ranking),) = rankings(scored(found, teds), teds).items()
+        assert sorted(ranking.ranks.items()) == [("x", "1"), ("y", "1"), ("z", "3")]
+        assert "share rank 1; 1 of 3 pairs are not told apart." in ranking.undecided
+        assert ranking.detectable == pytest.approx(0.05 / 10 * 2.8, rel=0.2)
+
+    def test_where_each_is_told_apart_the_ranking_is_decisive(self, make_record: Make) -> None:
+        found = rows(make_record, {"x": 1280, "y": 1280, "z": 1280})
+        teds = read(found, {"x": np.full(100, 0.2), "y": np.resize([0.0, 0.2], 100)})
+        ((_, ranking),) = rankings(scored(found, teds), teds).items()
+        assert ranking.ranks == {"x": "1", "y": "2", "z": "3"}
+        assert ranking.undecided == "The ranking is decisive: each row is told apart from each other one."
+
+    def test_without_documents_ranks_are_by_the_score_and_say_so(self, make_record: Make) -> None:
+        found = rows(make_record, {"x": 1280, "small": 1280})
+        ((_, ranking),) = rankings(found).items()
+        assert ranking.ranks == {"x": "1", "small": "2"}
+        assert ranking.undecided.startswith("Ranks are by the scores alone")
+        assert ranking.detectable is None

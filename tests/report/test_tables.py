@@ -84,13 +84,24 @@ def test_parameters_count_what_is_not_pruned(records: list[Record]) -> None:
     assert rows["random-prune"]["configuration"] == ""
 
 
-def test_cka_is_given_in_both_forms_with_its_floor(records: list[Record]) -> None:
+def test_cka_is_given_in_every_reading_with_its_floor_and_ceiling(records: list[Record]) -> None:
     row = markdown_rows(5, records)["none"]
     assert row["CKA *reported*"] == "0.93"
-    assert row["CKA, paper form *measured*"] == "0.900"
+    assert row["CKA, paper form (A) *measured*"] == "0.900"
+    assert row["index-matched (B) *measured*"] == "0.910"
+    assert row["summed Grams (C) *measured*"] == "0.920"
+    assert row["m *measured*"] == "64"
     assert row["null floor *measured*"] == "0.391"
+    assert row["self ceiling *measured*"] == "0.970"
     assert row["CKA, debiased *measured*"] == "0.000"  # -0.0002 has no minus at three decimals
-    assert row["documents *measured*"] == "64"
+
+
+def test_an_old_record_has_no_other_reading(make_record: Make) -> None:
+    record = make_record("none", "synthdog-mini")
+    assert record.metrics is not None
+    gone = dict.fromkeys(("cka_index_matched", "cka_blocks", "cka_self_ceiling"))
+    row = markdown_rows(5, [record.model_copy(update={"metrics": record.metrics.model_copy(update=gone)})])["none"]
+    assert (row["CKA, paper form (A) *measured*"], row["index-matched (B) *measured*"]) == ("0.900", "")
 
 
 def test_several_seeds_give_mean_and_sample_deviation(make_record: Make) -> None:

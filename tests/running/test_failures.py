@@ -138,7 +138,7 @@ def test_records_of_an_older_version_are_made_again_under_the_new_name(tmp_path:
     (again,) = run(teacher)
     assert (again.key, again.metrics) == (record.key, record.metrics)
     names = {path.name for path in (tmp_path / "results").iterdir()}
-    assert names == {f"{record.cell}.json", f"{record.cell}.predictions.jsonl"}
+    assert names == {record.cell + end for end in (".json", ".predictions.jsonl", ".shifted.predictions.jsonl")}
 
 
 def test_two_protocols_lie_in_one_folder(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.parameters import prunable
 from benchmark.parts.starts import magnitude_pruned, sparsity_of
-from benchmark.records.files import predictions_path, read_predictions, read_records, write_record
+from benchmark.records.files import (
+    predictions_path,
+    read_predictions,
+    read_records,
+    shifted_predictions_path,
+    write_record,
+)
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
@@ -52,6 +58,14 @@ class TestFinished:
             assert record.metrics is not None
             assert record.metrics.ted == pytest.approx(sum(line.ted for line in lines) / 24)
             assert {line.id.split("-")[0] for line in lines} == {"test"}
+
+    def test_the_shifted_split_is_read_too(self, whole: RunConfig, finished: Records) -> None:
+        for record in finished.values():
+            lines = read_predictions(shifted_predictions_path(whole.output, record.cell))
+            assert [line.id for line in lines] == [f"shifted-0-{index:06d}" for index in range(24)]
+            assert record.shifted is not None
+            assert record.shifted.ted == pytest.approx(sum(line.ted for line in lines) / 24)
+            assert (record.shifted_documents, record.shifted.cka) == (24, None)
 
     def test_the_teacher_is_the_zoos_and_like_itself(self, finished: Records, datasets: dict[str, Dataset]) -> None:
         zoo = open_zoo(TINY)

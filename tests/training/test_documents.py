@@ -11,9 +11,10 @@ from transformers import DonutProcessor
 
 from benchmark.errors import UserError
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import decoder_inputs, encode, to_text
+from benchmark.models.processor import decoder_inputs, encode
 from benchmark.scales import TINY
 from benchmark.training.trainer import Documents
+from benchmark.truth import to_text
 from benchmark.types import Dataset
 
 
