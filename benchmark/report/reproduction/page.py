@@ -171,8 +171,8 @@ def _claims(tested: Sequence[Outcome]) -> list[str]:
         "*Documents* were read in training by the models that a row began from, then by its own training; where they "
         "are not as many, that is a part of the difference. *(task)* marks the protocol `task`, under which all rows "
         "train on the task alone and on the same documents of it; the others are of the protocol `paper`, as the paper "
-        "did it. Claims of equality are tested like the others: the best that can be found of them, short of a gain, is "
-        "*not decided*. The intervals of F1 are not corrected, and decide nothing.",
+        "did it. Claims of equality are tested like the others: the best that can be found of them, short of a gain, "
+        "is *not decided*. The intervals of F1 are not corrected, and decide nothing.",
         "",
     ]
     for claim, found in by_claim(tested).items():
