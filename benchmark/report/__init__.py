@@ -16,6 +16,7 @@ from benchmark.report.heatmaps import write_heatmaps
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
+from benchmark.report.reproduction import write_reproduction
 from benchmark.report.tables import write_tables
 from benchmark.report.tradeoff import write_tradeoffs
 
@@ -25,7 +26,8 @@ __all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 def write_report(directory: Path) -> list[Path]:
     """Write ``leaderboard.md``, ``tables/`` and ``figures/`` into `directory` and return the paths.
 
-    Rates are tabulated where they have been tried (``rates.json``).
+    Rates are tabulated where they have been tried (``rates.json``), and ``paper.md`` is written where the paper's
+    systems have read what stands for its data sets.
 
     Raises `UserError` if there are no records, one is broken, or a file cannot be written.
     """
@@ -37,6 +39,7 @@ def write_report(directory: Path) -> list[Path]:
     write_atomically(leaderboard, leaderboard_markdown(records, teds).encode())
     return [
         leaderboard,
+        *write_reproduction(directory, records),
         *write_differences(directory, records, teds),
         *write_changes(directory, records),
         *write_tables(directory, records),

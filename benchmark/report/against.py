@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.errors import UserError
 from benchmark.metrics.paired import Bootstrap, Difference, Floats, Sample, holm
 from benchmark.records.files import predictions_path, read_predictions
-from benchmark.records.record import Record
+from benchmark.records.record import Prediction, Record
 from benchmark.report.rows import Row
 
 Teds = Mapping[str, Mapping[str, float]]
@@ -52,20 +52,24 @@ class Compared:
 
 def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """The scores of the documents of these records, where what is stored of them is what the record says."""
-    found = ((record.cell, _stored(directory, record)) for record in records if record.status == "ok")
-    return {cell: scores for cell, scores in found if scores}
+    found = ((record.cell, stored(directory, record)) for record in records if record.status == "ok")
+    return {cell: {name: line.ted for name, line in lines.items()} for cell, lines in found if lines}
 
 
-def _stored(directory: Path, record: Record) -> dict[str, float]:
-    """Nothing if it is not there, not whole, of another attempt, or ambiguous: the report goes on without it."""
+def stored(directory: Path, record: Record) -> dict[str, Prediction]:
+    """What a measured record's checkpoint has read, by the document's id.
+
+    Nothing if it is not there, not whole, of another attempt, or ambiguous: the report goes on without it.
+    """
     try:
-        scores = {line.id: line.ted for line in read_predictions(predictions_path(directory, record.cell))}
+        lines = {line.id: line for line in read_predictions(predictions_path(directory, record.cell))}
     except UserError:
         return {}
     assert record.metrics is not None
-    if len(scores) != record.test_documents or not math.isclose(fmean(scores.values()), record.metrics.ted):
+    if len(lines) != record.test_documents:
         return {}
-    return scores
+    mean = fmean(line.ted for line in lines.values())
+    return lines if math.isclose(mean, record.metrics.ted) else {}
 
 
 def samples_of(rows: Sequence[Row], teds: Teds) -> dict[str, Sample]:

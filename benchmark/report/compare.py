@@ -82,7 +82,7 @@ def _compared(setting: str, pair: Mapping[str, Sequence[Read]]) -> Comparison:
     names = sorted(first[0])
     if any(sorted(read) != names for read in (*first, *second)):
         raise UserError(f"{setting}: the predictions are not of the same documents")
-    values = {name: _values(each, names) for name, each in pair.items()}
+    values = {name: document_values(each, names) for name, each in pair.items()}
     ours, theirs = values.values()
     means = ours[..., 0].mean(0), theirs[..., 0].mean(0)
     apart = means[0] - means[1]
@@ -103,7 +103,7 @@ def _compared(setting: str, pair: Mapping[str, Sequence[Read]]) -> Comparison:
     )
 
 
-def _values(checkpoints: Sequence[Read], names: Sequence[str]) -> Floats:
+def document_values(checkpoints: Sequence[Read], names: Sequence[str]) -> Floats:
     """(checkpoints, documents, 4): N-TED accuracy, then true positives, false negatives and false positives."""
     lines = [[read[name] for name in names] for read in checkpoints]
     return np.array([[[line.ted, line.tp, line.fn, line.fp] for line in row] for row in lines], dtype=np.float64)
