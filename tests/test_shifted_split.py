@@ -132,8 +132,13 @@ class TestRanges:
         def blurs(look: Look) -> list[float]:
             found: list[float] = []
             blur = ImageFilter.GaussianBlur
+
+            def spy(radius: float) -> ImageFilter.GaussianBlur:
+                found.append(radius)
+                return blur(radius)
+
             with monkeypatch.context() as patch:
-                patch.setattr(ImageFilter, "GaussianBlur", lambda radius: found.append(radius) or blur(radius))
+                patch.setattr(ImageFilter, "GaussianBlur", spy)
                 for seed in range(50):
                     sheet = Sheet(TINY, np.random.default_rng(seed), look)
                     before = len(found)
