@@ -28,11 +28,11 @@ def shifted_columns(rows: Sequence[Row]) -> tuple[Measured, ...]:
     return Measured("shifted_ted", "shifted ted", _ted), Measured("shifted_drop", "ted - shifted", _drop)
 
 
-def shifted_sentence(rows: Sequence[Row]) -> str | None:
-    """What the split is, on how many documents, and what a reader gets there that ignores the page."""
+def shifted_sentence(rows: Sequence[Row]) -> str:
+    """What the split is, on how many documents, and what a reader gets there that ignores the page; empty if none read it."""
     read = _read(rows)
     if not read:
-        return None
+        return ""
     counts = sorted({record.shifted_documents for record in read})
     floors = sorted({f"{s.ted_cannot_read:.3f}" for r in read if (s := r.shifted) and s.ted_cannot_read is not None})
     floor = f"; ted of a reader that cannot read: {', '.join(floors)}" if floors else ""

@@ -66,7 +66,7 @@ def failed(task: Task, setup: Run, error: str, seconds: float, has_model: bool =
 def _scored(job: Job, trained: Trained, setup: Run, shared: Shared, began: float) -> Record:
     metrics, predictions = shared.evaluator(job).read(trained.model)
     evaluator = shared.shifted(job)
-    shifted = evaluator and evaluator.read(trained.model)
+    shifted = None if evaluator is None else evaluator.read(trained.model)
     record = finished_record(
         job, setup, fingerprint(trained.model), trained.training,
         setup.checkpoints.documents(job.teacher) if job.teacher else None, metrics, predictions, shifted,

@@ -34,23 +34,23 @@ def _line(writer: Writer, longest: int) -> tuple[str, ...]:
     return _price_row(writer, longest)
 
 
-def _fitting(sheet: Sheet, writer: Writer, widest: int) -> tuple[str, ...]:
+def _fitting(sheet: Sheet, writer: Writer, widest: int, indent: str) -> tuple[str, ...]:
     """A line that fits: tried with ever fewer characters, since letters differ in width."""
     for longest in range(widest, 15, -1):
         parts = _line(writer, longest)
-        if sheet.fits(" ".join(parts)):
+        if sheet.fits(indent + " ".join(parts)):
             return parts
     return (writer.phone(),)
 
 
-def _lines(sheet: Sheet, writer: Writer, widest: int) -> tuple[int, list[tuple[str, ...]]]:
+def _lines(sheet: Sheet, writer: Writer, widest: int, indent: str = "") -> tuple[int, list[tuple[str, ...]]]:
     """The lines of a page and where the first one begins; `widest` is their most characters, to begin with."""
     count = int(writer.random.integers(3 * sheet.lines // 5, sheet.lines + 1))
     slack = sheet.height - 2 * sheet.margin - count * sheet.line_height
     top = sheet.margin + int(writer.random.integers(0, max(slack, 0) + 1))
     lines: list[tuple[str, ...]] = []
     for _ in range(count):
-        parts = _fitting(sheet, writer, widest)
+        parts = _fitting(sheet, writer, widest, indent)
         if len(_text([*lines, parts])) > sheet.longest:
             break
         lines.append(parts)
@@ -69,10 +69,10 @@ def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
 
 
 def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
-    """Shorter lines with all their parts together, each line in the middle or each at the right margin."""
-    top, lines = _lines(sheet, writer, max(3 * sheet.columns // 4, 16))
-    place = 0.5 + 0.5 * int(writer.random.integers(0, 2))
-    rows = [sheet.aligned(line, "  ".join(parts), place, top) for line, parts in enumerate(lines)]
+    """Shorter lines that are indented, with all their parts together."""
+    indent = " " * int(writer.random.integers(2, 5))
+    top, lines = _lines(sheet, writer, max(3 * sheet.columns // 4, 16), indent)
+    rows = [sheet.aligned(line, indent + " ".join(parts), 0, top) for line, parts in enumerate(lines)]
     return {"text_sequence": _text(lines)}, [glyph for row in rows for glyph in row]
 
 
