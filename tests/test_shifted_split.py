@@ -15,8 +15,9 @@ import pytest
 from PIL import ImageFilter
 from transformers import DonutProcessor
 
-from benchmark.models.processor import encode, to_json, to_text
+from benchmark.models.processor import encode, to_json
 from benchmark.scales import TINY
+from benchmark.truth import to_text
 from benchmark.types import SPLITS, Dataset, Document, Split
 from benchmark.types import Glyph as Point
 from donutbench_datasets import render
