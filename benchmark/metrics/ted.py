@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rapidfuzz.distance import Levenshtein
+
 from benchmark.metrics.normalize import normalize_dict
-from benchmark.metrics.trees import Tree, build_tree, is_text, update_costs
-from benchmark.metrics.zhang_shasha import edit_distance
+from benchmark.metrics.programmes import Programme, Programmes
+from benchmark.metrics.trees import Tree, build_tree, is_text, text_of
 from benchmark.types import Json
+
+PROGRAMMES = Programmes()
+"""Of this process: what it has computed so far decides which one is worth starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,16 @@ def ted_document(prediction: Json, ground_truth: Json, *, strict: bool = False) 
     return DocumentTed(accuracy, distance, size, empty, unscorable, predicted.dropped, true.dropped)
 
 
-def tree_distance(a: Tree, b: Tree) -> int:
+def tree_distance(a: Tree, b: Tree, programme: Programme = PROGRAMMES.distance) -> int:
     """The exact edit distance of two ordered trees, a non-negative integer."""
     if a == b:
         return 0
     if _is_one_text(a) and _is_one_text(b) and a.labels[1:] == b.labels[1:]:
-        return int(update_costs(a.labels[:1], b.labels[:1])[0, 0])
+        return int(Levenshtein.distance(text_of(a.labels[0]), text_of(b.labels[0])))
     # The distance is symmetric: the tree with fewer rows goes into Python's loop, the other into numpy's.
-    return edit_distance(a, b) if a.relevant <= b.relevant else edit_distance(b, a)
+    return programme(a, b) if a.relevant <= b.relevant else programme(b, a)
 
 
 def _is_one_text(tree: Tree) -> bool:
     """Root, key, text, as a reading document: no mapping of two such texts beats editing one in place."""
-    return [is_text(label) for label in tree.labels] == [True, False, False]
+    return len(tree.labels) == 3 and [*map(is_text, tree.labels)] == [True, False, False]

@@ -93,29 +93,24 @@ def text_of(label: str) -> str:
     return label.replace(LEAF, "")
 
 
-def update_costs(a: Sequence[str], b: Sequence[str]) -> Integers:
-    """What it costs to turn node i of `a` into node j of `b`: (len(a), len(b)).
+def savings(a: Sequence[str], b: Sequence[str]) -> Integers:
+    """What turning node i of `a` into node j of `b` saves, against removing i and inserting j: (len(a), len(b)).
 
-    Text to text is the Levenshtein distance, text to inner node 1 + the text's length, inner node to inner
-    node 0 or 1. Computed once for each pair of distinct labels: documents repeat theirs.
+    Text to text costs the Levenshtein distance, inner node to inner node 0 or 1, and text to inner node 1 + the text's
+    length, which saves nothing. Computed once for each pair of distinct labels: documents repeat theirs.
     """
-    (a_labels, rows), (b_labels, columns) = _distinct(a), _distinct(b)
-    a_texts, b_texts = sum(map(is_text, a_labels)), sum(map(is_text, b_labels))
-    # The inner node's 1 + the text's length; the other two corners follow.
-    table = np.add.outer([_cost(label) for label in a_labels], [_cost(label) for label in b_labels])
-    table[:a_texts, :b_texts] = cdist(
-        [text_of(label) for label in a_labels[:a_texts]],
-        [text_of(label) for label in b_labels[:b_texts]],
-        scorer=Levenshtein.distance,
-        dtype=np.int64,
-    )
-    names = [np.array(labels, dtype=object) for labels in (a_labels[a_texts:], b_labels[b_texts:])]
-    table[a_texts:, b_texts:] = names[0][:, None] != names[1]
-    return table[rows][:, columns]
+    (a_texts, a_names, rows), (b_texts, b_names, columns) = _distinct(a), _distinct(b)
+    table = np.zeros((len(a_texts) + len(a_names), len(b_texts) + len(b_names)), dtype=np.int64)
+    edits = cdist(a_texts, b_texts, scorer=Levenshtein.distance, dtype=np.int64)
+    table[: len(a_texts), : len(b_texts)] = np.add.outer([*map(len, a_texts)], [*map(len, b_texts)]) - edits
+    equal = np.array(a_names, dtype=object)[:, None] == np.array(b_names, dtype=object)
+    table[len(a_texts) :, len(b_texts) :] = equal + 1
+    return table.take(rows, axis=0).take(columns, axis=1)
 
 
-def _distinct(labels: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Texts first, then inner nodes; and where each label stands there."""
+def _distinct(labels: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
+    """The distinct texts, the distinct inner nodes, and where each label stands among them, texts first."""
     distinct = sorted(dict.fromkeys(labels), key=is_text, reverse=True)
+    texts = sum(map(is_text, distinct))
     places = {label: place for place, label in enumerate(distinct)}
-    return distinct, [places[label] for label in labels]
+    return [*map(text_of, distinct[:texts])], distinct[texts:], [places[label] for label in labels]

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from benchmark.metrics.trees import Integers, Tree, update_costs
+from benchmark.metrics.trees import Integers, Tree, savings
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def edit_distance(a: Tree, b: Tree) -> int:
     total = sum(a.costs) + sum(b.costs)
     columns = _columns(b, step=total + 1)
     saved = np.zeros((len(a.labels), len(columns.floor)), dtype=np.int64)
-    saved[:, columns.home] = np.add.outer(a.costs, b.costs) - update_costs(a.labels, b.labels)
+    saved[:, columns.home] = savings(a.labels, b.labels)
     source_floor = columns.floor[columns.source]
     lift = columns.floor - source_floor
     subtrees = np.empty_like(saved)
