@@ -22,7 +22,7 @@ LAYERS = (
     ("devices", "models", "parts", "progress", "scoring", "slicing", "training"),
     ("measure", "zoo"),
     ("running",),
-    ("pretraining",),
+    ("perf", "pretraining"),
     ("report",),
     ("export",),
     ("cli", "__main__"),

@@ -11,7 +11,20 @@ from typing import Any
 
 import typer
 
-from benchmark.cli import compare, evaluate, export, generate, listing, predict, pretrain, rates, report, rescore, run
+from benchmark.cli import (
+    compare,
+    evaluate,
+    export,
+    generate,
+    listing,
+    perf,
+    predict,
+    pretrain,
+    rates,
+    report,
+    rescore,
+    run,
+)
 from benchmark.errors import UserError
 
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
@@ -34,6 +47,7 @@ app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("generate")(generate.generate)
 app.command("rates")(rates.rates)
+app.command("perf")(perf.perf)
 app.command("pretrain")(pretrain.pretrain)
 
 

@@ -50,6 +50,8 @@ class _Walk:
         """(container, its normalised form), parents before children."""
 
     def visit(self, data: Json) -> Json:
+        if type(data) is str:  # most are, and all below is true of them too
+            return [data.strip()] if data else {}
         if not isinstance(data, _JSON):  # its repr would be compared
             raise TypeError(f"a document is JSON, which has no {type(data).__name__}")
         _check_finite(data)

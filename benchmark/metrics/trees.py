@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +23,13 @@ text."""
 class Tree:
     """Nodes in post-order, as Zhang and Shasha (1989) number them.
 
-    `leftmost[v]` is the first leaf below v. A keyroot is a node that is no first child; `heights[v]` is the
-    largest number of keyroots on a way from v down (v excluded), so that a keyroot is higher than every one
-    inside it.
+    `costs[v]` is what it costs to insert or remove node v: the length of a text, 1 for an inner node. `leftmost[v]`
+    is the first leaf below v. A keyroot is a node that is no first child; `heights[v]` is the largest number of
+    keyroots on a way from v down (v excluded), so that a keyroot is higher than every one inside it.
     """
 
     labels: list[str]
+    costs: list[int]
     leftmost: list[int]
     heights: list[int]
     keyroots: list[int]
@@ -46,19 +47,19 @@ def build_tree(value: Json) -> Tree:
     stack: list[tuple[str, Json, int]] = [("<root>", value, 0)]
     while stack:  # the last child first: post-order, from its end
         label, content, parent = stack.pop()
-        stack.extend((*child, len(labels)) for child in _children(content))
+        node = len(labels)
         labels.append(label)
         parents.append(parent)
+        if isinstance(content, dict):
+            stack.extend([(key, below, node) for key, below in content.items()])
+        elif content and isinstance(content[0], dict):  # then all are
+            stack.extend([("<subtree>", item, node) for item in content])
+        else:
+            labels.extend([LEAF + item for item in reversed(content)])
+            parents.extend([node] * len(content))
+    labels.reverse()
     last = len(labels) - 1
-    return _number(labels[::-1], [last - parent for parent in reversed(parents)])
-
-
-def _children(content: Json) -> Iterator[tuple[str, Json]]:
-    if isinstance(content, dict):
-        yield from content.items()
-    else:
-        for item in content:
-            yield ("<subtree>", item) if isinstance(item, dict) else (LEAF + item, ())
+    return _number(labels, [last - parent for parent in reversed(parents)])
 
 
 def _number(labels: list[str], parents: list[int]) -> Tree:
@@ -66,18 +67,22 @@ def _number(labels: list[str], parents: list[int]) -> Tree:
     leftmost = [-1] * count
     heights = [0] * count
     keyroots = []
-    for node in range(count):
+    for node, parent in enumerate(parents):
         if leftmost[node] < 0:
             leftmost[node] = node
-        parent = parents[node]
-        first = leftmost[parent] < 0
-        if first:
+        height = heights[node]
+        if leftmost[parent] < 0:
             leftmost[parent] = leftmost[node]
         else:
             keyroots.append(node)  # the root too: it is its own parent here
-        if parent != node:
-            heights[parent] = max(heights[parent], heights[node] + (not first))
-    return Tree(labels, leftmost, heights, keyroots)
+            height += parent != node
+        if heights[parent] < height:
+            heights[parent] = height
+    return Tree(labels, [_cost(label) for label in labels], leftmost, heights, keyroots)
+
+
+def _cost(label: str) -> int:
+    return len(text_of(label)) if LEAF in label else 1
 
 
 def is_text(label: str) -> bool:
@@ -88,34 +93,24 @@ def text_of(label: str) -> str:
     return label.replace(LEAF, "")
 
 
-def node_costs(labels: Sequence[str]) -> Integers:
-    """What it costs to insert or remove each node: its length for a text, 1 for an inner node."""
-    return np.array([len(text_of(label)) if is_text(label) else 1 for label in labels], dtype=np.int64)
+def savings(a: Sequence[str], b: Sequence[str]) -> Integers:
+    """What turning node i of `a` into node j of `b` saves, against removing i and inserting j: (len(a), len(b)).
 
-
-def update_costs(a: Sequence[str], b: Sequence[str]) -> Integers:
-    """What it costs to turn node i of `a` into node j of `b`: (len(a), len(b)).
-
-    Text to text is the Levenshtein distance, text to inner node 1 + the text's length, inner node to inner
-    node 0 or 1. Computed once for each pair of distinct labels: documents repeat theirs.
+    Text to text costs the Levenshtein distance, inner node to inner node 0 or 1, and text to inner node 1 + the text's
+    length, which saves nothing. Computed once for each pair of distinct labels: documents repeat theirs.
     """
-    a_codes = {label: code for code, label in enumerate(dict.fromkeys(a))}
-    b_codes = {label: code for code, label in enumerate(dict.fromkeys(b))}
-    table = _label_costs(list(a_codes), list(b_codes))
-    rows = [a_codes[label] for label in a]
-    columns = [b_codes[label] for label in b]
-    return table[np.ix_(rows, columns)]
+    (a_texts, a_names, rows), (b_texts, b_names, columns) = _distinct(a), _distinct(b)
+    table = np.zeros((len(a_texts) + len(a_names), len(b_texts) + len(b_names)), dtype=np.int64)
+    edits = cdist(a_texts, b_texts, scorer=Levenshtein.distance, dtype=np.int64)
+    table[: len(a_texts), : len(b_texts)] = np.add.outer([*map(len, a_texts)], [*map(len, b_texts)]) - edits
+    equal = np.array(a_names, dtype=object)[:, None] == np.array(b_names, dtype=object)
+    table[len(a_texts) :, len(b_texts) :] = equal + 1
+    return table.take(rows, axis=0).take(columns, axis=1)
 
 
-def _label_costs(a: list[str], b: list[str]) -> Integers:
-    a_text = np.array([is_text(label) for label in a])[:, None]
-    b_text = np.array([is_text(label) for label in b])[None, :]
-    edits = cdist(
-        [text_of(label) for label in a],
-        [text_of(label) for label in b],
-        scorer=Levenshtein.distance,
-        dtype=np.int64,
-    )
-    replaced = node_costs(a)[:, None] + node_costs(b)[None, :]  # the inner node's 1 + the text's length
-    renamed = np.array([[left != right for right in b] for left in a], dtype=np.int64)
-    return np.where(a_text & b_text, edits, np.where(a_text | b_text, replaced, renamed))
+def _distinct(labels: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
+    """The distinct texts, the distinct inner nodes, and where each label stands among them, texts first."""
+    distinct = sorted(dict.fromkeys(labels), key=is_text, reverse=True)
+    texts = sum(map(is_text, distinct))
+    places = {label: place for place, label in enumerate(distinct)}
+    return [*map(text_of, distinct[:texts])], distinct[texts:], [places[label] for label in labels]
