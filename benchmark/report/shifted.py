@@ -29,7 +29,7 @@ def shifted_columns(rows: Sequence[Row]) -> tuple[Measured, ...]:
 
 
 def shifted_sentence(rows: Sequence[Row]) -> str:
-    """What the split is, on how many documents, and what a reader without eyes gets there; empty if none read it."""
+    """What the split is, its documents, and what a reader gets there that ignores the page; empty if none read it."""
     read = _read(rows)
     if not read:
         return ""

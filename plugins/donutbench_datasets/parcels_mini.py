@@ -79,9 +79,8 @@ def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
 
 
 def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
-    """The title and the addresses at the right margin, the columns of the items in another order."""
+    """The title and the addresses at the right margin, the weight of an item before its value."""
     label = _draw(sheet, writer)
-    columns = choice(writer.random, (("description", "weight", "value"), ("weight", "description", "value")))
     sheet.aligned(0, label.title, 1)
     glyphs: list[Glyph] = []
     for line, party in ((1, label.sender), (3, label.receiver)):
@@ -89,8 +88,8 @@ def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
         address = sheet.aligned(line + 1, party["address"], 1)
         glyphs += [*name, *address, *phone]
     for line, item in enumerate(label.items, start=5):
-        printed = dict(zip(columns, sheet.row(line, *(item[name] for name in columns)), strict=True))
-        glyphs.extend(glyph for name in item for glyph in printed[name])
+        description, weight, value = sheet.row(line, item["description"], item["weight"], item["value"])
+        glyphs += [*description, *value, *weight]
     return label.ground_truth, glyphs
 
 

@@ -77,15 +77,14 @@ def compose(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
 
 
 def shifted(sheet: Sheet, writer: Writer) -> tuple[Json, list[Glyph]]:
-    """The shop at a margin, the columns of the items in another order, the amounts at the left, beside their labels."""
+    """The shop at a margin, the price of an item before its count, the amounts at the left, beside their labels."""
     receipt = _draw(sheet, writer)
-    columns = choice(writer.random, (("nm", "price", "cnt"), ("cnt", "nm", "price")))
     if receipt.shop is not None:
         sheet.aligned(0, receipt.shop, int(writer.random.integers(0, 2)))
     glyphs: list[Glyph] = []
     for line, item in enumerate(receipt.items, start=1):
-        printed = dict(zip(columns, sheet.row(line, *(item[name] for name in columns)), strict=True))
-        glyphs.extend(glyph for name in item for glyph in printed[name])
+        name, price, count = sheet.row(line, item["nm"], item["price"], item["cnt"])
+        glyphs += [*name, *count, *price]
     for line, (label, value) in enumerate(receipt.amounts.values(), start=1 + len(receipt.items)):
         glyphs.extend(sheet.aligned(line, f"{label}  {value}", 0)[-len(value) :])
     return receipt.ground_truth, glyphs
