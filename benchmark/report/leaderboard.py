@@ -26,10 +26,11 @@ from benchmark.report.columns import (
     repeat_list,
     text_frame,
 )
+from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.ranking import Ranking, rank, rankings
-from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
+from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric, principal
 from benchmark.report.seeds import seeds_sentence
 from benchmark.report.tables import about_test
 from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
@@ -51,6 +52,7 @@ _COMPARED = [
 def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) -> str:
     """The text of ``leaderboard.md``; with the `teds` of documents rows are compared on the same documents."""
     settings = by_setting(records)
+    drawn = principal(settings)
     scales = distinct(setting.scale for setting in settings)
     protocols = {setting.protocol for setting in settings}
     budgets = distinct(setting.budget for setting in settings)
@@ -60,6 +62,7 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     lines += _COMPARED if teds else []
     for setting, rows in settings.items():
         lines += _section(setting, rows, teds or {})
+        lines += _figures(setting, rows) if setting in drawn else []
     return "\n".join(lines)
 
 
@@ -86,7 +89,7 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
 def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
     stands_for = rows[0].records[0].stands_for
     ranking = rank(rows)
-    lines = [
+    return [
         f"## {escaped(setting.title)}",
         "",
         (f"{setting.dataset} stands for {stands_for}. " if stands_for else "") + about_test(rows),
@@ -102,11 +105,16 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         *repeat_list(rows),
         *failure_list(rows),
     ]
-    if has_curves(rows):
-        lines += [f"![Validation curves of {setting.dataset}](figures/{figure_name(setting.dataset)})", ""]
+
+
+def _figures(setting: Setting, rows: list[Row]) -> list[str]:
+    """Each as a paragraph."""
+    found = []
     if has_tradeoff(rows):
-        lines += [f"![Score against cost on {setting.dataset}](figures/{tradeoff_name(setting)})", ""]
-    return lines
+        found.append(image(f"Score against cost on {setting.dataset}", tradeoff_name(setting)))
+    if has_curves(rows):
+        found.append(image(f"Validation curves of {setting.dataset}", figure_name(setting.dataset)))
+    return [line for paragraph in found for line in (paragraph, "")]
 
 
 def _said(sentence: str, *after: str) -> list[str]:

@@ -12,6 +12,7 @@ from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.record import Record
 from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
+from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.latency import LATENCY
 from benchmark.report.ranking import listed, rank
@@ -59,10 +60,10 @@ def summary_markdown(records: Sequence[Record], directory: str) -> str:
         read = _read(sections)
         blocks += _table(sections)
         if has_tradeoff(sections[read]):
-            blocks.append(f"![Score against cost on {read.dataset}]({directory}/figures/{tradeoff_name(read)})")
+            blocks.append(image(f"Score against cost on {read.dataset}", tradeoff_name(read), directory))
     curves = [s.dataset for sections in shown for s in [_read(sections)] if has_curves(sections[s])]
     if curves:
-        blocks.append(f"![Validation N-TED over training]({directory}/figures/{figure_name(curves[0])})")
+        blocks.append(image("Validation N-TED over training", figure_name(curves[0]), directory))
     return "\n\n".join(blocks)
 
 

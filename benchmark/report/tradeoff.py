@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
-from benchmark.report.drawing import MARKERS, Look, looks_of, picture
+from benchmark.report.drawing import MARKERS, Look, looks_of, picture, write_picture
 from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency, metric
 
@@ -49,9 +48,7 @@ def write_tradeoffs(directory: Path, records: Sequence[Record]) -> list[Path]:
     paths = []
     for family, rows in _families(records).items():
         if has_tradeoff(rows):
-            path = directory / "figures" / tradeoff_name(family)
-            write_atomically(path, _draw(family, rows, looks_of(records)))
-            paths.append(path)
+            paths += _write(directory, family, rows, looks_of(records))
     return paths
 
 
@@ -64,7 +61,7 @@ def tradeoff_name(setting: Setting) -> str:
     """Of the figure that the rows of a setting are in: its options are the only thing that it may share."""
     parts = [setting.dataset, setting.scale, setting.protocol, setting.budget, str(setting.test_documents)]
     parts += [] if setting.limit is None else [f"limit{setting.limit}"]
-    return f"tradeoff-{'-'.join([*parts, setting.device])}.png"
+    return f"tradeoff-{'-'.join([*parts, setting.device])}"
 
 
 def points(rows: Sequence[Row], cost: Get) -> Points:
@@ -100,7 +97,7 @@ def _families(records: Sequence[Record]) -> dict[Setting, list[Row]]:
     return families
 
 
-def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes:
+def _write(directory: Path, family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> list[Path]:
     with picture(len(_COSTS), width=4.5) as drawn:
         for panel, (cost, get) in zip(drawn.panels, _COSTS.items(), strict=True):
             found = points(rows, get)
@@ -117,7 +114,8 @@ def _draw(family: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> bytes
         drawn.panels[0].set_ylabel("N-TED accuracy")
         drawn.panels[0].set_ylim(-0.02, 1.02)
         drawn.panels[len(_COSTS) // 2].set_title(textwrap.fill(family.title, 90), parse_math=False)
-        return drawn.png()
+        drawn.legend("right")
+        return write_picture(directory, tradeoff_name(family), drawn.figure)
 
 
 def _style(look: Look, variant: int | None, points: int) -> dict[str, Any]:

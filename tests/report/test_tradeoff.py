@@ -63,9 +63,9 @@ def test_options_are_points_of_one_line(tmp_path: Path, make_record: Make) -> No
     records += [make_record("prune", "receipts-mini", options={"target": target}) for target in ("0.5", "0.9")]
     for record in records:
         write_record(tmp_path, record)
-    (figure,) = (path for path in write_report(tmp_path) if "tradeoff" in path.name)
+    (figure,) = (path for path in write_report(tmp_path) if "tradeoff" in path.name and path.suffix == ".png")
     names = {tradeoff_name(setting) for setting in by_setting(records)}
-    assert names == {figure.name} == {"tradeoff-receipts-mini-tiny-paper-quick-100-cpu.png"}
+    assert names == {figure.stem} == {"tradeoff-receipts-mini-tiny-paper-quick-100-cpu"}
 
 
 def test_numbers_are_points_of_one_line_and_words_lines_of_their_own(make_record: Make) -> None:
