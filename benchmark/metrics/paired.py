@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 4000
-_INTERVAL = (2.5, 97.5)
+INTERVAL = (2.5, 97.5)
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], Floats]
@@ -56,15 +56,23 @@ def paired_difference(ours: Floats, theirs: Floats, statistic: Statistic = mean_
     interval is that of the documents alone. The same numbers each time. `ValueError` if the documents are not as many,
     or there are none.
     """
-    if ours.shape[1:] != theirs.shape[1:] or not (ours.size and theirs.size):
-        raise ValueError(f"{ours.shape} and {theirs.shape} are not scores of the same documents")
-    draws, documents = np.random.default_rng(0), ours.shape[1]
-    shares = _shares(draws, documents)
-    found = [(_wider(_shares(draws, len(own))) * statistic(shares, own)).sum(1) for own in (ours, theirs)]
-    low, high = np.percentile(found[0] - found[1], _INTERVAL)
-    each = np.full((1, documents), 1 / documents)
+    first, second = resampled([ours, theirs], statistic)
+    low, high = np.percentile(first - second, INTERVAL)
+    each = np.full((1, ours.shape[1]), 1 / ours.shape[1])
     value = statistic(each, ours).mean() - statistic(each, theirs).mean()
     return Difference(float(value), float(low), float(high))
+
+
+def resampled(rows: Sequence[Floats], statistic: Statistic = mean_score) -> list[Floats]:
+    """The statistic (resamples,) of each row (checkpoints, documents, ...), drawn as `paired_difference` says.
+
+    `ValueError` if the documents are not as many, or there are none.
+    """
+    if len({row.shape[1:] for row in rows}) > 1 or not all(row.size for row in rows):
+        raise ValueError(f"{' and '.join(str(row.shape) for row in rows)} are not scores of the same documents")
+    draws = np.random.default_rng(0)
+    shares = _shares(draws, rows[0].shape[1])
+    return [(_wider(_shares(draws, len(row))) * statistic(shares, row)).sum(1) for row in rows]
 
 
 def _shares(draws: np.random.Generator, count: int) -> Floats:

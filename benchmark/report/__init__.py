@@ -8,12 +8,15 @@ from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
 from benchmark.report.against import teds_of
+from benchmark.report.documents import write_documents
 from benchmark.report.figures import write_figures
+from benchmark.report.fronts import write_fronts
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
+from benchmark.report.pareto import write_paretos
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
+from benchmark.report.sparsity import write_sparsities
 from benchmark.report.tables import write_tables
-from benchmark.report.tradeoff import write_tradeoffs
 
 __all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 
@@ -29,14 +32,18 @@ def write_report(directory: Path) -> list[Path]:
     if not records:
         command = f"python -m benchmark run --output {directory}"
         raise UserError(f"no records in {directory}: run `{command}` first")
+    teds = teds_of(directory, records)
     leaderboard = directory / "leaderboard.md"
-    write_atomically(leaderboard, leaderboard_markdown(records, teds_of(directory, records)).encode())
+    write_atomically(leaderboard, leaderboard_markdown(records, teds).encode())
     return [
         leaderboard,
         *write_tables(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
-        *write_tradeoffs(directory, records),
+        *write_fronts(directory, records, teds),
+        *write_paretos(directory, records, teds),
+        *write_documents(directory, records, teds),
+        *write_sparsities(directory, records, teds),
     ]
 
 

@@ -10,10 +10,9 @@ from statistics import fmean
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Difference, paired_difference
+from benchmark.metrics.paired import Difference, Floats, paired_difference
 from benchmark.records.files import predictions_path, read_predictions
 from benchmark.records.record import Record
 from benchmark.report.columns import Field, rounded
@@ -67,18 +66,24 @@ class Against:
         """None where the two did not read the same documents, or it is not known how they read them."""
         if row.strategy == self.other.strategy:
             return None
-        scores = [_scores(one.distinct, self.teds) for one in (row, self.other)]
-        documents = [set(score[0]) for score in scores if score]
-        if len(documents) < 2 or documents[0] != documents[1]:
-            return None
-        ours, theirs = map(_matrix, scores)
-        return paired_difference(ours, theirs)
+        ours, theirs = matrices((row, self.other), self.teds)
+        return None if ours is None or theirs is None else paired_difference(ours, theirs)
 
 
 def against(rows: Sequence[Row], teds: Teds) -> tuple[Against, ...]:
     """The column, if the method is among the rows and its documents are known."""
     methods = (row for row in rows if row.paper_name == METHOD and _scores(row.distinct, teds))
     return tuple(Against(method, teds) for method in methods)
+
+
+def matrices(rows: Sequence[Row], teds: Teds) -> list[Floats | None]:
+    """The scores (checkpoints, documents) of each row, documents in one order.
+
+    None for a row that did not read the same documents as the last one, or of which it is not known how it read them.
+    """
+    scores = [_scores(row.distinct, teds) for row in rows]
+    documents = set(scores[-1][0]) if scores and scores[-1] else set()
+    return [_matrix(own) if own and set(own[0]) == documents else None for own in scores]
 
 
 def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
@@ -88,6 +93,6 @@ def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
     return found if alike else []
 
 
-def _matrix(scores: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+def _matrix(scores: Sequence[Mapping[str, float]]) -> Floats:
     documents = sorted(scores[0])
     return np.array([[of[name] for name in documents] for of in scores])

@@ -24,7 +24,7 @@ MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":")
 _DPI = 120
 # Text stays text: a third of the size of outlines, and it can be searched.
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "donutbench"}
+_SVG: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "donutbench", "font.sans-serif": ["DejaVu Sans"]}
 _UNDATED = {"Date": None, "Creator": None}
 
 Side = Literal["right", "below"]
@@ -99,6 +99,8 @@ def write_picture(directory: Path, name: str, figure: Figure) -> list[Path]:
         content = io.BytesIO()
         with _style():
             figure.savefig(content, format=form, dpi=_DPI, metadata=metadata)
+        # Both forms have one layout, which takes a third of the time.
+        figure.set_layout_engine("none")
         paths.append(directory / "figures" / f"{name}.{form}")
         write_atomically(paths[-1], smaller(content.getvalue()))
     return paths

@@ -26,14 +26,17 @@ from benchmark.report.columns import (
     repeat_list,
     text_frame,
 )
+from benchmark.report.documents import documents_name, scatters
 from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.fronts import families, has_front
 from benchmark.report.latency import LATENCY, PARTS, control_sentence
+from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric, principal
 from benchmark.report.seeds import seeds_sentence
+from benchmark.report.sparsity import cliff_sentences, cliffs, sparsity_name
 from benchmark.report.tables import about_test
-from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
 _PROTOCOLS = {
     "paper": "the strategy makes its model on the reading set, and that model is fine-tuned on the task",
@@ -52,7 +55,7 @@ _COMPARED = [
 def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) -> str:
     """The text of ``leaderboard.md``; with the `teds` of documents rows are compared on the same documents."""
     settings = by_setting(records)
-    drawn = principal(settings)
+    drawn, related = principal(settings), families(records)
     scales = distinct(setting.scale for setting in settings)
     protocols = {setting.protocol for setting in settings}
     budgets = distinct(setting.budget for setting in settings)
@@ -62,7 +65,8 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     lines += _COMPARED if teds else []
     for setting, rows in settings.items():
         lines += _section(setting, rows, teds or {})
-        lines += _figures(setting, rows) if setting in drawn else []
+        if setting in drawn:
+            lines += _figures(setting, rows, related[setting._replace(options=())], teds or {})
     return "\n".join(lines)
 
 
@@ -107,14 +111,21 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
     ]
 
 
-def _figures(setting: Setting, rows: list[Row]) -> list[str]:
-    """Each as a paragraph."""
-    found = []
-    if has_tradeoff(rows):
-        found.append(image(f"Score against cost on {setting.dataset}", tradeoff_name(setting)))
+def _figures(setting: Setting, rows: Sequence[Row], family: Sequence[Row], teds: Teds) -> list[str]:
+    """Each with what is to be said of it; `family` are the rows that differ in their options alone."""
+    found, dataset = [], setting.dataset
+    if has_front(family):
+        found += [image(f"Score against cost on {dataset}", pareto_name(setting)), ""]
+        found += ["How sure the front is stands in [tables/front.md](tables/front.md).", ""] if teds else []
     if has_curves(rows):
-        found.append(image(f"Validation curves of {setting.dataset}", figure_name(setting.dataset)))
-    return [line for paragraph in found for line in (paragraph, "")]
+        found += [image(f"Validation curves of {dataset}", figure_name(dataset)), ""]
+    if scatters(rows, teds):
+        found += [image(f"N-TED accuracy of each document of {dataset}", documents_name(setting)), ""]
+    lines = cliffs(family, teds)
+    if lines:
+        found += [image(f"Score against sparsity on {dataset}", sparsity_name(setting)), ""]
+        found += [*cliff_sentences(lines), ""]
+    return found
 
 
 def _said(sentence: str, *after: str) -> list[str]:
