@@ -323,7 +323,7 @@ def test_one_report_holds_everything(run_directory: Path) -> None:
     figures = [name for name in written if name.startswith("figures/")]
     forms = [f"figures/validation-{name}.{form}" for name in DATASETS for form in ("png", "svg")]
     assert [name for name in figures if "validation" in name] == forms
-    assert len({name for name in figures if "tradeoff" in name}) == 2 * len(DATASETS)
+    assert len({name for name in figures if "pareto" in name}) == 2 * len(DATASETS)
     page = (run_directory / "leaderboard.md").read_text(encoding="utf-8")
     for name in figures:
         assert f"({Path(name).with_suffix('.png').as_posix()})" in page
