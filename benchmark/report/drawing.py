@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
@@ -23,11 +23,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 MARKERS = "osD^vPX*"
 _LINES = ("-", "--", ":")
 _DPI = 120
-# Text stays text: a third of the size of outlines, and it can be searched.
-_SVG: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "donutbench", "font.sans-serif": ["DejaVu Sans"]}
 _UNDATED = {"Date": None, "Creator": None}
-
-Side = Literal["right", "below"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +60,13 @@ class Picture:
     figure: Figure
     panels: Sequence[Axes]
 
-    def legend(self, side: Side) -> None:
-        """One legend of all that has a label, each label once."""
+    def legend(self) -> None:
+        """One legend of all that has a label, each label once, below the panels."""
         found: dict[str, Any] = {}
         for panel in self.panels:
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
                 found.setdefault(label, handle)
-        place, columns = ("outside right upper", 1) if side == "right" else ("outside lower center", 4)
-        self.figure.legend(found.values(), found.keys(), loc=place, ncols=columns, frameon=False)
+        self.figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
 @contextmanager
@@ -83,7 +78,7 @@ def picture(panels: int, width: float, height: float = 4.5, columns: int | None 
     down = ceil(panels / across)
     with _style():
         figure = Figure(figsize=(width * across, height * down), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+        axes = list(figure.subplots(down, across, squeeze=False, sharey=True).ravel())
         for left in axes[panels:]:
             left.remove()
         yield Picture(figure, axes[:panels])
@@ -116,8 +111,11 @@ def _style() -> Iterator[None]:
     import matplotlib as mpl
     import matplotlib.style
 
-    # The reader's own matplotlibrc must not change the picture.
-    with matplotlib.style.context("default"), mpl.rc_context(_SVG):
+    # The reader's own matplotlibrc must not change the picture. Text stays text: it is smaller, and can be searched.
+    with (
+        matplotlib.style.context("default"),
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "donutbench", "font.sans-serif": ["DejaVu Sans"]}),
+    ):
         yield
 
 

@@ -55,7 +55,7 @@ def _write(directory: Path, name: str, settings: dict[Setting, list[Row]], looks
     with picture(len(settings), width=5 if len(settings) > 1 else 8, height=5.2, columns=2) as drawn:
         for panel, (setting, rows) in zip(drawn.panels, settings.items(), strict=True):
             _draw_panel(panel, setting, rows, looks)
-        drawn.legend("below")
+        drawn.legend()
         return write_picture(directory, name, drawn.figure)
 
 

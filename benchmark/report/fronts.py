@@ -84,6 +84,11 @@ def has_front(rows: Sequence[Row]) -> bool:
     return any(sum(share is not None for share in shares(rows, cost)) > 1 for cost in COSTS.values())
 
 
+def has_standings(rows: Sequence[Row], teds: Teds) -> bool:
+    """Whether it is known how documents were read by the teacher and others."""
+    return sum(score is not None for score in _scores(rows, teds)) > 1
+
+
 def shares(rows: Sequence[Row], cost: Get) -> list[Estimate | None]:
     """The cost of each row as a share of the teacher's; None for what is not known, or has no score."""
     teacher = next(filter(None, (row.mean(cost) for row in rows if row.reference)), None)
@@ -130,10 +135,15 @@ def planes(rows: Sequence[Row], teds: Teds) -> dict[str, Plane]:
 
 def _resamples(rows: Sequence[Row], teds: Teds) -> list[Floats | None]:
     """The mean score (resamples,) of each row that read what the reference has read."""
-    reference = [row for row in rows if row.reference][:1]
-    scores = matrices([*rows, *reference], teds)[: len(rows)]
-    drawn = iter(resampled([score for score in scores if score is not None]) if teds else ())
+    scores = _scores(rows, teds)
+    known = [score for score in scores if score is not None]
+    drawn = iter(resampled(known) if known else ())
     return [None if score is None else next(drawn) for score in scores]
+
+
+def _scores(rows: Sequence[Row], teds: Teds) -> list[Floats | None]:
+    reference = [row for row in rows if row.reference][:1]
+    return matrices([*rows, *reference], teds)[: len(rows)]
 
 
 def _resampled(row: Row, draws: Floats | None) -> tuple[Estimate | None, Floats | None]:

@@ -29,7 +29,7 @@ from benchmark.report.columns import (
 from benchmark.report.documents import documents_name, scatters
 from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
-from benchmark.report.fronts import families, has_front
+from benchmark.report.fronts import families, has_front, has_standings
 from benchmark.report.latency import LATENCY, PARTS, control_sentence
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import Ranking, rank, rankings
@@ -116,7 +116,8 @@ def _figures(setting: Setting, rows: Sequence[Row], family: Sequence[Row], teds:
     found, dataset = [], setting.dataset
     if has_front(family):
         found += [image(f"Score against cost on {dataset}", pareto_name(setting)), ""]
-        found += ["How sure the front is stands in [tables/front.md](tables/front.md).", ""] if teds else []
+        sure = has_standings(family, teds)
+        found += ["How sure the front is stands in [tables/front.md](tables/front.md).", ""] if sure else []
     if has_curves(rows):
         found += [image(f"Validation curves of {dataset}", figure_name(dataset)), ""]
     if scatters(rows, teds):

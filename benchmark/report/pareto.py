@@ -101,7 +101,7 @@ def _write(directory: Path, family: Setting, found: dict[str, Plane], looks: dic
         drawn.panels[0].set_ylim(-0.03, top)
         drawn.panels[0].set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         drawn.figure.suptitle(textwrap.fill(family.title, 110), parse_math=False, fontsize=11)
-        drawn.legend("below")
+        drawn.legend()
         return write_picture(directory, pareto_name(family), drawn.figure)
 
 

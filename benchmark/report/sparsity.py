@@ -115,7 +115,7 @@ def write_sparsities(directory: Path, records: Sequence[Record], teds: Teds) -> 
             with picture(1, width=8, height=5) as drawn:
                 _draw(drawn.panels[0], lines, teacher, looks)
                 drawn.panels[0].set_title(textwrap.fill(family.title, 80), parse_math=False, fontsize=11)
-                drawn.legend("below")
+                drawn.legend()
                 paths += write_picture(directory, sparsity_name(family), drawn.figure)
     return paths
 

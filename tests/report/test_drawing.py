@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,7 +17,7 @@ def draw(directory: Path, panels: int = 2, columns: int | None = None) -> list[P
     with picture(panels, width=3, height=3, columns=columns) as drawn:
         for panel in drawn.panels:
             panel.plot([0, 1 / 3], [0, 1 / 7], label="a line", color="#0072B2")
-        drawn.legend("below")
+        drawn.legend()
         return write_picture(directory, "lines", drawn.figure)
 
 
@@ -50,7 +49,7 @@ def test_panels_fill_rows(tmp_path: Path) -> None:
     assert sizes == [(1800, 360), (720, 1080), (1800, 360)]
     with picture(5, width=3, columns=2) as drawn:
         assert len(drawn.panels) == 5
-        assert np.array_equal(drawn.figure.axes, drawn.panels), "no empty panel is left"
+        assert drawn.figure.axes == list(drawn.panels), "no empty panel is left"
 
 
 def test_a_link_points_to_the_png() -> None:
