@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.metrics.front import Estimate
 from benchmark.records.record import Record
-from benchmark.report.fronts import COSTS, families, has_front, label, planes, shares, write_fronts
+from benchmark.report.fronts import COSTS, families, has_front, has_standings, label, planes, shares, write_fronts
 from benchmark.report.latency import latency_ratio
 from benchmark.report.rows import Row, efficiency
 
@@ -100,13 +100,17 @@ def test_standings_are_those_of_the_documents(rows: list[Record]) -> None:
     assert [plane.points[place].row.strategy for place in plane.front] == ["small", "prune-distill", "teacher"]
 
 
-def test_without_documents_there_are_points_and_no_standings(rows: list[Record], tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [{}, {"another cell": {"doc": 0.5}}])
+def test_without_documents_there_are_points_and_no_standings(
+    known: dict[str, dict[str, float]], rows: list[Record], tmp_path: Path
+) -> None:
     (family,) = families(rows).values()
-    for plane in planes(family, {}).values():
+    assert not has_standings(family, known)
+    for plane in planes(family, known).values():
         assert len(plane.points) == 4
         assert {point.standing for point in plane.points} == {None}
         assert plane.hypervolume is None
-    assert write_fronts(tmp_path, rows, {}) == []
+    assert write_fronts(tmp_path, rows, known) == []
     assert not list(tmp_path.iterdir())
 
 
