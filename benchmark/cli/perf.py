@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.plugin.manager import load_plugins
+from benchmark.records.record import Interval
 
 if TYPE_CHECKING:
     from benchmark.perf.comparison import Comparison
@@ -30,7 +31,7 @@ def perf(
     comparisons, notes = compare_all(registry, repeats, documents)
     if as_json:
         found = {"comparisons": [asdict(comparison) for comparison in comparisons], "notes": notes}
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False, default=Interval.model_dump))
     else:
         _print_table(comparisons)
         typer.echo("\n".join(notes), nl=bool(notes))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 """So many that a p-value of a few hundred comparisons can still be small when it is multiplied by their number."""
-_INTERVAL = (2.5, 97.5)
+INTERVAL = (2.5, 97.5)
 _LEVEL = 0.05
 _DETECTABLE = NormalDist().inv_cdf(1 - _LEVEL / 2) + NormalDist().inv_cdf(0.8)
 
@@ -53,7 +53,7 @@ class Sample:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the statistic itself."""
-        low, high = np.percentile(self.resampled, _INTERVAL)
+        low, high = np.percentile(self.resampled, INTERVAL)
         return float(low), float(high)
 
     def minus(self, other: Sample) -> Difference:
@@ -63,7 +63,7 @@ class Sample:
         and Hinkley 1997, section 4.2.3): it is never 0.
         """
         apart = self.resampled - other.resampled
-        low, high = np.percentile(apart, _INTERVAL)
+        low, high = np.percentile(apart, INTERVAL)
         beyond = 1 + min((apart <= 0).sum(), (apart >= 0).sum())
         p = min(1.0, 2 * beyond / (1 + len(apart)))
         return Difference(self.value - other.value, float(low), float(high), float(p), float(apart.std()))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.devices import one_thread
-from benchmark.measure.latency import Median, median
+from benchmark.measure.quantiles import median
+from benchmark.records.record import Interval
 
 Way = Callable[[], Any]
 """Computes a result, which is compared with that of the other way."""
@@ -36,7 +37,7 @@ class Comparison:
     unit: str
     ours: float
     alternative: float
-    ratio: Median
+    ratio: Interval
     repeats: int
     same: bool
 

@@ -13,7 +13,7 @@ from benchmark.progress import quiet
 from benchmark.records.record import Prediction
 from benchmark.scales import TINY
 from benchmark.scoring.evaluator import predicted
-from benchmark.scoring.predict import decode, transformers_greedy
+from benchmark.scoring.predict import Written, decode, transformers_greedy
 from benchmark.types import Dataset
 
 
@@ -25,14 +25,14 @@ def compare(receipts: Dataset, teacher: Path, repeats: int, documents: int) -> I
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
 
-    def written(batch: int = documents) -> list[str]:
+    def written(batch: int = documents) -> list[Written]:
         return decode(model, processor, test.pages, prompt, longest, batch)
 
-    def generated() -> list[str]:
+    def generated() -> list[Written]:
         with quiet(model):
             rows = transformers_greedy(model, to_pixels(processor, test.pages[:documents]), start, end, longest)
-        cut = [row[: row.index(end)] if end in row else row for row in rows.tolist()]
-        return [str(processor.tokenizer.decode(row, skip_special_tokens=False)) for row in cut]
+        cut = [(row[: row.index(end)] if end in row else row, end in row) for row in rows.tolist()]
+        return [Written(str(processor.tokenizer.decode(row, skip_special_tokens=False)), ended) for row, ended in cut]
 
     def scored(batch: int) -> list[Prediction]:
         rows = zip(test.ids, written(batch), test.accepted, strict=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from benchmark.measure.latency import Median
 from benchmark.models.checkpoint import load_model
 from benchmark.models.packed import dense_bytes, dense_state, packed_bytes, packed_state, unpacked
 from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.parts.starts import sparsity_of
 from benchmark.perf.comparison import Comparison
+from benchmark.records.record import Interval
 from benchmark.types import Dataset
 
 _TARGET = "paper-table"
@@ -30,7 +30,7 @@ def compare(receipts: Dataset, teacher: Path) -> Comparison:
         unit="bytes",
         ours=packed,
         alternative=dense,
-        ratio=Median(dense / packed, None, None),
+        ratio=Interval(value=dense / packed),
         repeats=1,
         same=stored.keys() == again.keys() and all(torch.equal(stored[name], again[name]) for name in stored),
     )

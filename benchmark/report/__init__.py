@@ -11,14 +11,17 @@ from benchmark.report.against import teds_of
 from benchmark.report.changes import write_changes
 from benchmark.report.costs import write_costs
 from benchmark.report.differences import write_differences
+from benchmark.report.documents import write_documents
 from benchmark.report.figures import write_figures
+from benchmark.report.fronts import write_fronts
 from benchmark.report.heatmaps import write_heatmaps
 from benchmark.report.leaderboard import leaderboard_frame, leaderboard_markdown
+from benchmark.report.pareto import write_paretos
 from benchmark.report.rates import rates_frame, rates_markdown
 from benchmark.report.readme import embed_summary
 from benchmark.report.reproduction import write_reproduction
+from benchmark.report.sparsity import write_sparsities
 from benchmark.report.tables import write_tables
-from benchmark.report.tradeoff import write_tradeoffs
 
 __all__ = ["embed_summary", "leaderboard_frame", "rates_frame", "write_report"]
 
@@ -46,8 +49,11 @@ def write_report(directory: Path) -> list[Path]:
         *write_costs(directory, records),
         *_write_rates(directory),
         *write_figures(directory, records),
-        *write_tradeoffs(directory, records),
+        *write_fronts(directory, records, teds),
+        *write_paretos(directory, records, teds),
+        *write_documents(directory, records, teds),
         *write_heatmaps(directory, records),
+        *write_sparsities(directory, records, teds),
     ]
 
 

@@ -87,6 +87,13 @@ def samples_of(rows: Sequence[Row], teds: Teds) -> dict[str, Sample]:
     }
 
 
+def matrices(rows: Sequence[Row], teds: Teds) -> list[Floats | None]:
+    """N-TED accuracy (checkpoints, documents) of each row, for those that have read what the last one has read."""
+    scores = [_scores(row.distinct, teds) for row in rows]
+    documents = tuple(sorted(scores[-1][0])) if scores and scores[-1] else ()
+    return [_matrix(own, documents) if own and tuple(sorted(own[0])) == documents else None for own in scores]
+
+
 def compared(pairs: Iterable[Pair], samples: Samples) -> dict[Pair, Compared]:
     """Each pair that has samples of both, corrected for their number."""
     known = [pair for pair in pairs if pair.ours != pair.theirs and {*pair} <= samples.keys()]

@@ -1,4 +1,4 @@
-"""The validation curves, one PNG a data set."""
+"""The validation curves (the paper's Figure 4), one figure a data set."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
-from benchmark.report.drawing import Look, looks_of, picture
-from benchmark.report.rows import Row, Setting, by_setting
+from benchmark.report.drawing import Look, looks_of, picture, write_picture
+from benchmark.report.rows import Row, Setting, by_setting, principal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def write_figures(directory: Path, records: Sequence[Record]) -> list[Path]:
-    """Write ``figures/validation-<data set>.png`` for each data set with a curve.
+    """Write ``figures/validation-<data set>.png`` and ``.svg`` for each data set with a curve.
 
     Raises `UserError` if a file cannot be written.
     """
     looks = looks_of(records)
     panels: dict[str, dict[Setting, list[Row]]] = {}
-    for setting, rows in by_setting(records).items():
+    for setting, rows in principal(by_setting(records)).items():
         if has_curves(rows):
             panels.setdefault(setting.dataset, {})[setting] = rows
-    paths = []
-    for dataset, settings in panels.items():
-        path = directory / "figures" / figure_name(dataset)
-        write_atomically(path, _draw(settings, looks))
-        paths.append(path)
-    return paths
+    return [
+        path
+        for dataset, settings in panels.items()
+        for path in _write(directory, figure_name(dataset), settings, looks)
+    ]
 
 
 def figure_name(dataset: str) -> str:
-    return f"validation-{dataset}.png"
+    return f"validation-{dataset}"
 
 
 def has_curves(rows: Sequence[Row]) -> bool:
@@ -52,12 +50,13 @@ def mean_curve(row: Row) -> list[tuple[int, float]]:
     return [(step, statistics.fmean(curve[step] for curve in curves)) for step in steps]
 
 
-def _draw(settings: dict[Setting, list[Row]], looks: dict[str, Look]) -> bytes:
+def _write(directory: Path, name: str, settings: dict[Setting, list[Row]], looks: dict[str, Look]) -> list[Path]:
     """One panel a setting."""
-    with picture(len(settings), width=6.5) as drawn:
+    with picture(len(settings), width=5 if len(settings) > 1 else 8, height=5.2, columns=2) as drawn:
         for panel, (setting, rows) in zip(drawn.panels, settings.items(), strict=True):
             _draw_panel(panel, setting, rows, looks)
-        return drawn.png()
+        drawn.legend()
+        return write_picture(directory, name, drawn.figure)
 
 
 def _draw_panel(panel: Axes, setting: Setting, rows: Sequence[Row], looks: dict[str, Look]) -> None:
@@ -66,7 +65,7 @@ def _draw_panel(panel: Axes, setting: Setting, rows: Sequence[Row], looks: dict[
         if curve:
             steps, scores = zip(*curve, strict=True)
             panel.plot(steps, scores, label=row.strategy, **looks[row.strategy].options)
-    panel.set_title(textwrap.fill(setting.title, 66), parse_math=False)
+    panel.set_title(textwrap.fill(setting.title, 56), parse_math=False, fontsize=10)
     panel.set_xlabel("training step")
     panel.set_ylabel("validation N-TED accuracy")
     panel.set_ylim(-0.02, 1.02)

@@ -1,20 +1,19 @@
-"""The paper's Figure 5: the CKA of every layer of a row's model with every layer of the teacher, one PNG a setting."""
+"""The paper's Figure 5: the CKA of every layer of a row's model with every layer of the teacher, a figure a setting."""
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
+from benchmark.report.drawing import style, write_picture
+from benchmark.report.pareto import setting_name
 from benchmark.report.rows import Row, Setting, by_setting
 
 if TYPE_CHECKING:
@@ -40,17 +39,16 @@ class Heatmap(NamedTuple):
 
 
 def write_heatmaps(directory: Path, records: Sequence[Record]) -> list[Path]:
-    """Write ``figures/cka-<data set>-...png`` for each setting with layerwise CKA of more than the teacher.
+    """Write ``figures/cka-<data set>-...`` for each setting with layerwise CKA of more than the teacher.
 
     Settings with options have none: a sweep would fill pages. Raises `UserError` if a file cannot be written.
     """
     paths = []
     for setting, rows in by_setting(records).items():
         if has_heatmaps(setting, rows):
-            with _style():
-                content = _png(_draw(setting, rows))
-            paths.append(directory / "figures" / heatmaps_name(setting))
-            write_atomically(paths[-1], content)
+            with style():
+                figure = _draw(setting, rows)
+            paths += write_picture(directory, heatmaps_name(setting), figure)
     return paths
 
 
@@ -61,9 +59,7 @@ def has_heatmaps(setting: Setting, rows: Sequence[Row]) -> bool:
 
 def heatmaps_name(setting: Setting) -> str:
     """Of the figure of a setting without options."""
-    parts = [setting.dataset, setting.scale, setting.protocol, setting.budget, str(setting.test_documents)]
-    parts += [] if setting.limit is None else [f"limit{setting.limit}"]
-    return f"cka-{'-'.join([*parts, setting.device])}.png"
+    return setting_name("cka", setting)
 
 
 def heatmap(row: Row) -> Heatmap | None:
@@ -112,19 +108,3 @@ def _draw_panel(panel: Axes, strategy: str, drawn: Heatmap) -> AxesImage:
     panel.tick_params(length=2)
     panel.set_anchor("N")
     return image
-
-
-def _png(figure: Figure) -> bytes:
-    """The same input gives the same bytes."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=120, metadata={"Software": None})
-    return png.getvalue()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib.style
-
-    # The reader's own matplotlibrc must not change the picture.
-    with matplotlib.style.context("default"):
-        yield

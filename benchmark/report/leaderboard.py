@@ -29,15 +29,19 @@ from benchmark.report.columns import (
 )
 from benchmark.report.costs import FLAG
 from benchmark.report.differences import differences_table
+from benchmark.report.documents import documents_name, scatters
+from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.fronts import families, has_front, has_standings
 from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
 from benchmark.report.latency import LATENCY, PARTS, control_sentence, not_faster
+from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import Ranking, rank, rankings
-from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric
+from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric, principal
 from benchmark.report.seeds import seeds_sentence
 from benchmark.report.shifted import shifted_columns, shifted_sentence
+from benchmark.report.sparsity import cliff_sentences, cliffs, sparsity_name
 from benchmark.report.tables import about_test
-from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
 
 _PROTOCOLS = {
     "paper": "the strategy makes its model on the reading set, and that model is fine-tuned on the task",
@@ -58,6 +62,7 @@ _COMPARED = [
 def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) -> str:
     """The text of ``leaderboard.md``; with the `teds` of documents rows are compared on the same documents."""
     settings = by_setting(records)
+    drawn, related = principal(settings), families(records)
     scales = distinct(setting.scale for setting in settings)
     protocols = {setting.protocol for setting in settings}
     budgets = distinct(setting.budget for setting in settings)
@@ -67,6 +72,8 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     lines += _COMPARED if teds else []
     for setting, rows in settings.items():
         lines += _section(setting, rows, teds or {})
+        if setting in drawn:
+            lines += _figures(setting, rows, related[setting._replace(options=())], teds or {})
     return "\n".join(lines)
 
 
@@ -93,7 +100,7 @@ def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
 def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
     stands_for = rows[0].records[0].stands_for
     ranking = rank(rows, teds)
-    lines = [
+    return [
         f"## {escaped(setting.title)}",
         "",
         (f"{setting.dataset} stands for {stands_for}. " if stands_for else "") + about_test(rows),
@@ -112,13 +119,26 @@ def _section(setting: Setting, rows: list[Row], teds: Teds) -> list[str]:
         *repeat_list(rows),
         *failure_list(rows),
     ]
+
+
+def _figures(setting: Setting, rows: Sequence[Row], family: Sequence[Row], teds: Teds) -> list[str]:
+    """Each with what is to be said of it; `family` are the rows that differ in their options alone."""
+    found, dataset = [], setting.dataset
+    if has_front(family):
+        found += [image(f"Score against cost on {dataset}", pareto_name(setting)), ""]
+        sure = has_standings(family, teds)
+        found += ["How sure the front is stands in [tables/front.md](tables/front.md).", ""] if sure else []
     if has_curves(rows):
-        lines += [f"![Validation curves of {setting.dataset}](figures/{figure_name(setting.dataset)})", ""]
-    if has_tradeoff(rows):
-        lines += [f"![Score against cost on {setting.dataset}](figures/{tradeoff_name(setting)})", ""]
+        found += [image(f"Validation curves of {dataset}", figure_name(dataset)), ""]
+    if scatters(rows, teds):
+        found += [image(f"N-TED accuracy of each document of {dataset}", documents_name(setting)), ""]
     if has_heatmaps(setting, rows):
-        lines += [f"[CKA of every layer with every layer of the teacher](figures/{heatmaps_name(setting)})", ""]
-    return lines
+        found += [image(f"CKA of every layer with every layer of the teacher, {dataset}", heatmaps_name(setting)), ""]
+    lines = cliffs(family, teds)
+    if lines:
+        found += [image(f"Score against sparsity on {dataset}", sparsity_name(setting)), ""]
+        found += [*cliff_sentences(lines), ""]
+    return found
 
 
 def _said(sentence: str, *after: str) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,17 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.record import Record
+from benchmark.report.against import Teds, teds_of
 from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
+from benchmark.report.documents import documents_name, scatters
+from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
+from benchmark.report.fronts import families, has_front
 from benchmark.report.latency import LATENCY, untold_sentence
+from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
-from benchmark.report.tradeoff import has_tradeoff, tradeoff_name
+from benchmark.report.sparsity import cliffs, sparsity_name
 
 Sections = dict[Setting, list[Row]]
 BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"
@@ -38,14 +44,16 @@ def embed_summary(readme: Path, directory: Path) -> None:
     _, end, tail = body.partition(END)
     if not (begin and newline and end):
         raise UserError(f"{readme} lacks the line {BEGIN} ... --> or the line {END}")
-    summary = summary_markdown(read_records(directory), directory.as_posix())
+    records = read_records(directory)
+    summary = summary_markdown(records, directory.as_posix(), teds_of(directory, records))
     write_atomically(readme, f"{head}{begin}{first_line}\n\n{summary}\n\n{end}{tail}".encode())
 
 
-def summary_markdown(records: Sequence[Record], directory: str) -> str:
-    """A table for each setting: N-TED accuracy of each strategy on each data set, and what the model costs.
+def summary_markdown(records: Sequence[Record], directory: str, teds: Teds | None = None) -> str:
+    """The figures of score against cost, a table for each setting, and the other figures.
 
-    Rows with options are points of the figures, if there are rows without them.
+    A table has the N-TED accuracy of each strategy on each data set, and what the model costs. Rows with options are
+    points of the figures, if there are rows without them. Figures are of a task rather than of the reading set.
     """
     if not any(record.status == "ok" for record in records):
         raise UserError(f"no finished records in {directory}")
@@ -53,17 +61,35 @@ def summary_markdown(records: Sequence[Record], directory: str) -> str:
     for setting, rows in by_setting(records).items():
         tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
     plain = {of for of, sections in tables.items() if not of.options and _compares(sections)}
-    blocks: list[str] = []
     shown = [sections for of, sections in tables.items() if of in plain or of._replace(options=()) not in plain]
-    for sections in shown:
-        read = _read(sections)
-        blocks += _table(sections)
-        if has_tradeoff(sections[read]):
-            blocks.append(f"![Score against cost on {read.dataset}]({directory}/figures/{tradeoff_name(read)})")
-    curves = [s.dataset for sections in shown for s in [_read(sections)] if has_curves(sections[s])]
-    if curves:
-        blocks.append(f"![Validation N-TED over training]({directory}/figures/{figure_name(curves[0])})")
-    return "\n\n".join(blocks)
+    # The protocol of one's own model comes before the paper's.
+    drawn = [(setting, sections[setting]) for sections in reversed(shown) for setting in [_drawn(sections)]]
+    fronts = [image(f"Score against cost on {s.dataset}", pareto_name(s), directory) for s, r in drawn if has_front(r)]
+    blocks = [block for sections in shown for block in _table(sections)]
+    return "\n\n".join([*fronts, *blocks, *_figures(drawn, families(records), directory, teds or {})])
+
+
+def _drawn(sections: Sections) -> Setting:
+    """The setting whose figures are shown: a task with a front, if there is one."""
+    tasks = (s for s, rows in sections.items() if rows[0].records[0].task != "reading" and has_front(rows))
+    return next(tasks, next(iter(sections)))
+
+
+def _figures(
+    drawn: Sequence[tuple[Setting, Sequence[Row]]],
+    related: Mapping[Setting, Sequence[Row]],
+    directory: str,
+    teds: Teds,
+) -> list[str]:
+    """One of each other kind, the first that there is."""
+    cliff = (s for s, _ in drawn if cliffs(related[s._replace(options=())], teds))
+    curve = (s for s, rows in drawn if has_curves(rows))
+    scatter = (s for s, rows in reversed(drawn) if scatters(rows, teds))
+    return [
+        *(image(f"Score against sparsity on {s.dataset}", sparsity_name(s), directory) for s in islice(cliff, 1)),
+        *(image("Validation N-TED over training", figure_name(s.dataset), directory) for s in islice(curve, 1)),
+        *(image("N-TED of each document", documents_name(s), directory) for s in islice(scatter, 1)),
+    ]
 
 
 def _compares(sections: Sections) -> bool:

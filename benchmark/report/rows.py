@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -141,6 +141,19 @@ def by_setting(records: Iterable[Record]) -> dict[Setting, list[Row]]:
     found = sorted(records, key=lambda record: record.seed)
     groups = {setting: _rows(setting, found) for setting in _settings(found)}
     return dict(sorted(groups.items(), key=lambda group: _setting_order(*group)))
+
+
+def principal(settings: Mapping[Setting, list[Row]]) -> dict[Setting, list[Row]]:
+    """All settings but those that vary the options of another one with more than references in it.
+
+    What is varied is a point of that one's figures.
+    """
+    plain = {setting for setting, rows in settings.items() if not (setting.options or all(r.reference for r in rows))}
+    return {
+        setting: rows
+        for setting, rows in settings.items()
+        if not setting.options or setting._replace(options=()) not in plain
+    }
 
 
 def _settings(records: Sequence[Record]) -> set[Setting]:

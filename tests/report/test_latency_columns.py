@@ -12,11 +12,11 @@ from benchmark.cli.board import print_leaderboard
 from benchmark.records.record import Record
 from benchmark.report import leaderboard_frame
 from benchmark.report.card import model_card
-from benchmark.report.latency import RATIO, latency_ratio, not_faster, told
+from benchmark.report.fronts import COSTS, has_front, shares
+from benchmark.report.latency import RATIO, not_faster, told
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.report.readme import summary_markdown
 from benchmark.report.rows import Row
-from benchmark.report.tradeoff import has_tradeoff, points
 
 Make = Callable[..., Record]
 UNKNOWN = dict.fromkeys(
@@ -110,9 +110,9 @@ def test_no_speed_up_is_printed_anywhere_where_the_control_misses_1(records: lis
 def test_no_speed_up_is_drawn_where_the_control_misses_1(make_record: Make) -> None:
     sound = [Row((make_record(name, "receipts-mini"),)) for name in ("teacher", "small")]
     missed = [Row((timed(record, **MISSES),)) for row in sound for record in row.records]
-    assert len(points(sound, latency_ratio)) == 2
-    assert points(missed, latency_ratio) == {}
-    assert has_tradeoff(missed), "its other costs are told"
+    assert all(shares(sound, COSTS["latency"]))
+    assert not any(shares(missed, COSTS["latency"]))
+    assert has_front(missed), "its other costs are told"
 
 
 def test_one_timing_that_misses_1_takes_the_ratio_of_its_row(make_record: Make) -> None:

@@ -196,3 +196,24 @@ def test_a_readme_without_marks_is_named(records: Sequence[Record], tmp_path: Pa
     (tmp_path / "README.md").write_text("nothing here")
     with pytest.raises(UserError, match=r"README\.md lacks"):
         embed_summary(tmp_path / "README.md", tmp_path)
+
+
+def test_the_fronts_of_a_task_come_first_that_of_its_own_teacher_before_the_papers(
+    records: list[Record], as_task: Callable[[list[Record]], list[Record]]
+) -> None:
+    lines = summary_markdown([*records, *as_task(records)], "x").splitlines()
+    assert (
+        lines[0] == "![Score against cost on receipts-mini](x/figures/pareto-receipts-mini-tiny-task-quick-100-cpu.png)"
+    )
+    assert (
+        lines[2]
+        == "![Score against cost on receipts-mini](x/figures/pareto-receipts-mini-tiny-paper-quick-100-cpu.png)"
+    )
+    assert lines[-1] == "![Validation N-TED over training](x/figures/validation-receipts-mini.png)"
+
+
+def test_each_document_is_shown_where_documents_are_known(records: list[Record]) -> None:
+    teds = {record.cell: dict.fromkeys("abc", 0.5) for record in records}
+    text = summary_markdown(records, "x", teds)
+    assert text.endswith("![N-TED of each document](x/figures/documents-receipts-mini-tiny-paper-quick-100-cpu.png)")
+    assert "documents-" not in summary_markdown(records, "x")

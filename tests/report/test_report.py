@@ -321,10 +321,12 @@ def test_one_report_holds_everything(run_directory: Path) -> None:
     assert written[0] == "leaderboard.md"
     assert sorted(written) == sorted(contents(run_directory))
     figures = [name for name in written if name.startswith("figures/")]
-    assert [name for name in figures if "validation" in name] == [f"figures/validation-{d}.png" for d in DATASETS]
-    assert len({name for name in figures if "tradeoff" in name}) == len(DATASETS)
+    forms = [f"figures/validation-{name}.{form}" for name in DATASETS for form in ("png", "svg")]
+    assert [name for name in figures if "validation" in name] == forms
+    assert len({name for name in figures if "pareto" in name}) == 2 * len(DATASETS)
+    page = (run_directory / "leaderboard.md").read_text(encoding="utf-8")
     for name in figures:
-        assert f"({name})" in (run_directory / "leaderboard.md").read_text(encoding="utf-8")
+        assert f"({Path(name).with_suffix('.png').as_posix()})" in page
 
 
 def test_the_same_records_give_the_same_bytes(run_directory: Path) -> None:
@@ -350,15 +352,18 @@ def test_a_figure_has_a_line_a_trained_strategy_and_no_metadata(run_directory: P
     assert [row.strategy for row in rows if not mean_curve(row)] == ["teacher", "prune"]
 
 
-def test_a_figure_has_a_panel_a_setting(tmp_path: Path, make_record: Make) -> None:
+def test_a_figure_has_a_panel_a_protocol_and_none_for_what_is_varied(tmp_path: Path, make_record: Make) -> None:
     write_record(tmp_path, make_record("small", "synthdog-mini"))
-    write_report(tmp_path)
-    one = Image.open(io.BytesIO(contents(tmp_path)["figures/validation-synthdog-mini.png"]))
-    write_record(tmp_path, make_record("small", "synthdog-mini", options={"temperature": "$" * 99}))
     write_record(tmp_path, make_record("small", "synthdog-mini", protocol="task"))
     write_report(tmp_path)
-    three = Image.open(io.BytesIO(contents(tmp_path)["figures/validation-synthdog-mini.png"]))
-    assert three.width > 2 * one.width
+    two = contents(tmp_path)["figures/validation-synthdog-mini.svg"].decode()
+    assert two.count(">training step<") == 2
+    write_record(tmp_path, make_record("small", "synthdog-mini", options={"temperature": "4"}))
+    write_record(tmp_path, make_record("small", "parcels-mini", options={"temperature": "$" * 99}))
+    write_report(tmp_path)
+    assert contents(tmp_path)["figures/validation-synthdog-mini.svg"].decode() == two
+    assert "$" * 30 in contents(tmp_path)["figures/validation-parcels-mini.svg"].decode(), "there is nothing else"
+    assert (tmp_path / "leaderboard.md").read_text(encoding="utf-8").count("(figures/validation-synthdog") == 2
 
 
 def test_no_curve_no_figure(tmp_path: Path, make_record: Make) -> None:
