@@ -32,18 +32,21 @@ def rescore(directory: Path) -> tuple[list[str], list[str]]:
         raise UserError(f"no scored records in {directory}")
     stored = {path: read_predictions(path) for record in records for path in _files(directory, record)}
     scored = {path: [_again(answer) for answer in answers] for path, answers in stored.items()}
-    changed = []
+    changed: dict[Path, list[Prediction]] = {}
+    renewed: list[Record] = []
     for record in records:
         files = _files(directory, record)
         teacher = teacher_of(record, records)
         against = scored[predictions_path(directory, teacher.cell)] if teacher else None
-        renewed = _renewed(record, [scored[path] for path in files], against)
-        if renewed != record or any(scored[path] != stored[path] for path in files):
-            changed.append(record.cell)
-            for path in files:
-                write_predictions(path, scored[path])
-            write_record(directory, renewed)
-    return [record.cell for record in records], changed
+        again = _renewed(record, [scored[path] for path in files], against)
+        if again != record or any(scored[path] != stored[path] for path in files):
+            renewed.append(again)
+            changed |= {path: scored[path] for path in files}
+    for path, answers in changed.items():
+        write_predictions(path, answers)
+    for record in renewed:
+        write_record(directory, record)
+    return [record.cell for record in records], [record.cell for record in renewed]
 
 
 def agree(directory: Path, records: Iterable[Record]) -> list[Record]:

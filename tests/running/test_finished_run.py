@@ -32,6 +32,20 @@ from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import open_zoo
 from tests.running.runs import DATASETS, STRATEGIES, Records, Watch, checkpoint_of, config, files, gone, no_data
 
+_WITHOUT_TORCH = """
+import sys
+from benchmark.cli import main
+
+code = main([{command!r}, sys.argv[1]])
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
+RESCORED, REPORTED = (_WITHOUT_TORCH.format(command=command) for command in ("rescore", "report"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in files(folder).items()}
+
 
 class TestFinished:
     def test_every_cell_is_ok(self, finished: Records) -> None:
@@ -66,6 +80,34 @@ class TestFinished:
             assert record.shifted is not None
             assert record.shifted.ted == pytest.approx(sum(line.ted for line in lines) / 24)
             assert (record.shifted_documents, record.shifted.cka) == (24, None)
+
+    def test_scored_again_and_reported_again_it_is_the_same(
+        self, whole: RunConfig, finished: Records, tmp_path: Path
+    ) -> None:
+        """Both in a process that loads no torch."""
+        again = tmp_path / "again"
+        shutil.copytree(whole.output / "results", again / "results")
+        ran = subprocess.run([sys.executable, "-c", RESCORED, str(again)], capture_output=True, text=True, check=True)
+        assert f"{len(finished)} cells scored again, 0 with other scores" in ran.stdout
+        assert contents(again / "results") == contents(whole.output / "results")
+        before = contents(again)
+        subprocess.run([sys.executable, "-c", REPORTED, str(again)], capture_output=True, check=True)
+        assert contents(again) == before
+
+    def test_each_row_is_read_against_the_teachers(self, finished: Records) -> None:
+        for (strategy, dataset), record in finished.items():
+            assert record.metrics is not None
+            agreement, counts = record.metrics.agreement, record.metrics.fields.values()
+            assert agreement is not None
+            assert agreement.fields == sum(count.tp + count.fn for count in counts)
+            teacher = finished["teacher", dataset].metrics
+            assert teacher is not None
+            gained = sum(count.tp for count in counts) - sum(count.tp for count in teacher.fields.values())
+            assert agreement.wrong_to_right - agreement.right_to_wrong == gained
+            if strategy == "teacher":
+                assert (agreement.ted, agreement.right_to_wrong, agreement.wrong_to_right) == (1.0, 0, 0)
+            else:
+                assert agreement.ted < 1
 
     def test_the_teacher_is_the_zoos_and_like_itself(self, finished: Records, datasets: dict[str, Dataset]) -> None:
         zoo = open_zoo(TINY)
