@@ -14,15 +14,18 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Bootstrap, Difference, Floats, Sample, holm
+from benchmark.metrics.paired import Bootstrap, Difference, Floats, Sample, Statistic, holm
 from benchmark.records.files import predictions_path, read_predictions
 from benchmark.records.record import Prediction, Record
 from benchmark.report.rows import Row
 
 Teds = Mapping[str, Mapping[str, float]]
 """N-TED accuracy of each document, by cell and by the document's id."""
+Counts = Mapping[str, Mapping[str, tuple[int, int, int]]]
+"""True positives, false negatives and false positives of each document, by cell and by the document's id."""
+Read = Mapping[str, float] | Mapping[str, tuple[int, int, int]]
 Samples = Mapping[str, Sample]
-"""The N-TED accuracy of a setting's rows in each resample, by strategy."""
+"""The score of a setting's rows in each resample, by strategy."""
 METHOD = "DONUT-hole"
 BASELINE = "DONUT-base-0.5M"
 _LEVEL = 0.05
@@ -56,6 +59,12 @@ def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, f
     return {cell: {name: line.ted for name, line in lines.items()} for cell, lines in found if lines}
 
 
+def counts_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, tuple[int, int, int]]]:
+    """What the micro F1 of these records is made of, where it is stored as `teds_of` says."""
+    found = ((record.cell, stored(directory, record)) for record in records if record.status == "ok")
+    return {cell: {name: (line.tp, line.fn, line.fp) for name, line in lines.items()} for cell, lines in found if lines}
+
+
 def stored(directory: Path, record: Record) -> dict[str, Prediction]:
     """What a measured record's checkpoint has read, by the document's id.
 
@@ -72,16 +81,19 @@ def stored(directory: Path, record: Record) -> dict[str, Prediction]:
     return lines if math.isclose(mean, record.metrics.ted) else {}
 
 
-def samples_of(rows: Sequence[Row], teds: Teds) -> dict[str, Sample]:
-    """Resamples of the rows of one setting whose documents are known; of rows that read others, those of the most."""
-    found = {row.strategy: scores for row in rows if (scores := _scores(row.distinct, teds))}
-    read = Counter(tuple(sorted(scores[0])) for scores in found.values())
-    if not read:
+def samples_of(rows: Sequence[Row], read: Teds | Counts, statistic: Statistic | None = None) -> dict[str, Sample]:
+    """Resamples of the rows of one setting whose documents are known; of rows that read others, those of the most.
+
+    The mean of what is known of each document, if no other `statistic` is asked for.
+    """
+    found = {row.strategy: scores for row in rows if (scores := _scores(row.distinct, read))}
+    sets = Counter(tuple(sorted(scores[0])) for scores in found.values())
+    if not sets:
         return {}
-    ((documents, _),) = read.most_common(1)
+    ((documents, _),) = sets.most_common(1)
     bootstrap = Bootstrap(len(documents))
     return {
-        name: bootstrap.sample(_matrix(scores, documents), name)
+        name: bootstrap.sample(_matrix(scores, documents), name, statistic)
         for name, scores in found.items()
         if tuple(sorted(scores[0])) == documents
     }
@@ -102,7 +114,7 @@ def compared(pairs: Iterable[Pair], samples: Samples) -> dict[Pair, Compared]:
     return dict(zip(known, map(Compared, found, corrected), strict=True))
 
 
-def comparisons(rows: Sequence[Row], samples: Samples) -> dict[str, dict[str, Compared]]:
+def comparisons(rows: Sequence[Row], samples: Samples, metric: str = "ted") -> dict[str, dict[str, Compared]]:
     """What each row is compared with -> strategy -> how: the reference, the paper's baseline and method, the row above.
 
     `rows` are in the order of their lines. Each of these is a table of its own, corrected by itself.
@@ -110,18 +122,18 @@ def comparisons(rows: Sequence[Row], samples: Samples) -> dict[str, dict[str, Co
     names = [row.strategy for row in rows]
     chosen = [row.strategy for row in rows if row.reference]
     chosen += [row.strategy for paper_name in (BASELINE, METHOD) for row in rows if row.paper_name == paper_name]
-    tables = {f"ted - {other}": [Pair(name, other) for name in names] for other in dict.fromkeys(chosen)}
-    tables["ted - row above"] = [Pair(below, above) for above, below in pairwise(names)]
+    tables = {f"{metric} - {other}": [Pair(name, other) for name in names] for other in dict.fromkeys(chosen)}
+    tables[f"{metric} - row above"] = [Pair(below, above) for above, below in pairwise(names)]
     found = {heading: compared(pairs, samples) for heading, pairs in tables.items()}
     return {heading: {pair.ours: one for pair, one in of.items()} for heading, of in found.items() if of}
 
 
-def _scores(records: Sequence[Record], teds: Teds) -> list[Mapping[str, float]]:
+def _scores(records: Sequence[Record], read: Teds | Counts) -> list[Read]:
     """Of each record; nothing if one of them is not known, or read other documents."""
-    found = [teds[record.cell] for record in records if teds.get(record.cell)]
+    found: list[Read] = [read[record.cell] for record in records if read.get(record.cell)]
     alike = len(found) == len(records) and len({frozenset(scores) for scores in found}) == 1
     return found if alike else []
 
 
-def _matrix(scores: Sequence[Mapping[str, float]], documents: Sequence[str]) -> Floats:
+def _matrix(scores: Sequence[Read], documents: Sequence[str]) -> Floats:
     return np.array([[of[name] for name in documents] for of in scores], dtype=np.float64)

@@ -18,6 +18,7 @@ from benchmark.report.documents import documents_name, scatters
 from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.fronts import families, has_front
+from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
 from benchmark.report.latency import LATENCY, untold_sentence
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import listed, rank
@@ -84,11 +85,13 @@ def _figures(
     """One of each other kind, the first that there is."""
     cliff = (s for s, _ in drawn if cliffs(related[s._replace(options=())], teds))
     curve = (s for s, rows in drawn if has_curves(rows))
+    layers = (s for s, rows in drawn if has_heatmaps(s, rows))
     scatter = (s for s, rows in reversed(drawn) if scatters(rows, teds))
     return [
         *(image(f"Score against sparsity on {s.dataset}", sparsity_name(s), directory) for s in islice(cliff, 1)),
         *(image("Validation N-TED over training", figure_name(s.dataset), directory) for s in islice(curve, 1)),
         *(image("N-TED of each document", documents_name(s), directory) for s in islice(scatter, 1)),
+        *(image("CKA of every layer with the teacher's", heatmaps_name(s), directory) for s in islice(layers, 1)),
     ]
 
 

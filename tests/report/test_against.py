@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.metrics.paired import Bootstrap
+from benchmark.metrics.paired import Bootstrap, micro_f1
 from benchmark.records.files import predictions_path, write_predictions
 from benchmark.records.record import Prediction, Record
-from benchmark.report.against import Pair, compared, comparisons, samples_of, teds_of
+from benchmark.report.against import Pair, compared, comparisons, counts_of, samples_of, teds_of
 from benchmark.report.differences import write_differences
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.report.rows import Row
@@ -102,6 +102,17 @@ def test_the_order_of_documents_does_not_matter(rows: list[Row]) -> None:
     assert differences(rows, teds(rows)) == differences(rows, teds(rows, small=DOCUMENTS[::-1]))
 
 
+OTHERS = ("prune-distill", "row above")
+
+
+def test_f1_is_compared_as_a_whole_and_not_in_the_mean_of_documents(make_record: Make) -> None:
+    rows = [Row((make_record(name, "receipts-mini"),)) for name in ("prune-distill", "small")]
+    fields = {"prune-distill": [(1, 0, 0), (0, 9, 9)], "small": [(0, 1, 1), (9, 0, 0)]}
+    counts = {row.records[0].cell: dict(zip("ab", fields[row.strategy], strict=True)) for row in rows}
+    found = comparisons(rows, samples_of(rows, counts, micro_f1), "f1")["f1 - prune-distill"]["small"]
+    assert found.difference.value == pytest.approx(0.9 - 0.1)
+
+
 def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tmp_path: Path) -> None:
     scores = teds(rows)
     records = [
@@ -116,9 +127,9 @@ def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tm
     assert "ted - prune-distill" in text
     assert "-0.200 [-0.271, -0.129] *" in text  # the row above is `small` there
     assert "[0.750, 0.750]" in text
-    (path,) = write_differences(tmp_path, records, found)
-    frame = pd.read_csv(path)
-    assert len(frame) == 2
+    write_differences(tmp_path, records, found, counts_of(tmp_path, records))
+    frame = pd.read_csv(tmp_path / "tables" / "differences.csv")
+    assert list(frame["comparison"]) == [f"{of} - {other}" for of in ("ted", "f1") for other in OTHERS]
     assert dict(frame.iloc[0][["strategy", "comparison", "value", "low", "high"]]) == {
         "strategy": "small", "comparison": "ted - prune-distill", "value": 0.2, "low": 0.129, "high": 0.271,
     }  # fmt: skip
