@@ -181,7 +181,10 @@ def test_a_published_record_of_version_1_is_read(tmp_path: Path) -> None:
     assert new["metrics"].pop("layerwise_debiased") == []
     assert [old["efficiency"].pop(f"latency_natural_ms_{quantile}") > 0 for quantile in ("p50", "p95")] == [True] * 2
     assert {name: new["efficiency"].pop(name) for name in old["efficiency"]} == old.pop("efficiency")
+    assert new["efficiency"].pop("timings") == {}
     assert set(new.pop("efficiency").values()) == {None}, "nothing was timed against the teacher"
+    assert (new["metrics"].pop("fields"), new["metrics"].pop("failures")) == ({}, {})
+    assert new["metrics"].pop("agreement") is None
     assert new["protocol"] == "paper", "there was no other"
     assert {name: new[name] for name in old} == {**old, "schema_version": 3}
 

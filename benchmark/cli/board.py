@@ -43,7 +43,7 @@ def _table(ranking: Ranking) -> Table:
     for heading in ("N-TED", "F1", "packed\n(MB)", "latency\n(x teacher)"):
         table.add_column(heading, justify="right", no_wrap=True)
     ranks = ranking.ranks
-    for group in (ranking.references, ranking.competing, ranking.apart, ranking.failed):
+    for group in ranking.groups:
         for row in group:
             remark = f" {_APART}" if row in ranking.apart else ranking.remark(row)
             cells = [ranks.get(row.strategy, ""), row.strategy + remark, *_numbers(row)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from benchmark.metrics.paired import INTERVAL, RESAMPLES, Floats
 
-_NORMAL_95 = 1.959964
+_NORMAL_95 = NormalDist().inv_cdf(0.975)
 """Standard deviations from the middle of a normal distribution to the end of its 95 % interval."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
-"""So many that a p-value of a few hundred comparisons can still be small when it is multiplied by their number."""
 INTERVAL = (2.5, 97.5)
-_LEVEL = 0.05
-_DETECTABLE = NormalDist().inv_cdf(1 - _LEVEL / 2) + NormalDist().inv_cdf(0.8)
+LEVEL = 0.05
+"""Below it a p-value is decisive."""
+_NORMAL = NormalDist()
+_DETECTABLE = _NORMAL.inv_cdf(1 - LEVEL / 2) + _NORMAL.inv_cdf(0.8)
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], Floats]
@@ -60,13 +62,16 @@ class Sample:
         """How far this row is above another one of the same `Bootstrap`.
 
         The p-value is twice the smaller share of resamples on either side of 0, itself counted as one of them (Davison
-        and Hinkley 1997, section 4.2.3): it is never 0.
+        and Hinkley 1997, section 4.2.3). Where all lie on one side it is that of a normal distribution, if that is
+        smaller: a correction for hundreds of comparisons would undo what resamples can tell. It is never 0.
         """
-        apart = self.resampled - other.resampled
+        apart, value = self.resampled - other.resampled, self.value - other.value
         low, high = np.percentile(apart, INTERVAL)
-        beyond = 1 + min((apart <= 0).sum(), (apart >= 0).sum())
-        p = min(1.0, 2 * beyond / (1 + len(apart)))
-        return Difference(self.value - other.value, float(low), float(high), float(p), float(apart.std()))
+        deviation, beyond = float(apart.std()), int(min((apart <= 0).sum(), (apart >= 0).sum()))
+        p = min(1.0, 2 * (1 + beyond) / (1 + len(apart)))
+        if not beyond and deviation:
+            p = min(p, max(2 * _NORMAL.cdf(-abs(value) / deviation), sys.float_info.min))
+        return Difference(value, float(low), float(high), p, deviation)
 
 
 class Bootstrap:

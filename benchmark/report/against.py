@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Bootstrap, Difference, Floats, Sample, Statistic, holm
+from benchmark.metrics.paired import LEVEL, Bootstrap, Difference, Floats, Sample, Statistic, holm
 from benchmark.records.files import predictions_path, read_predictions
 from benchmark.records.record import Prediction, Record
 from benchmark.report.rows import Row
@@ -28,7 +28,6 @@ Samples = Mapping[str, Sample]
 """The score of a setting's rows in each resample, by strategy."""
 METHOD = "DONUT-hole"
 BASELINE = "DONUT-base-0.5M"
-_LEVEL = 0.05
 
 
 class Pair(NamedTuple):
@@ -47,7 +46,7 @@ class Compared:
 
     @property
     def decisive(self) -> bool:
-        return self.p < _LEVEL
+        return self.p < LEVEL
 
     def __str__(self) -> str:
         return f"{self.difference}{' *' if self.decisive else ''}"
@@ -114,16 +113,22 @@ def compared(pairs: Iterable[Pair], samples: Samples) -> dict[Pair, Compared]:
     return dict(zip(known, map(Compared, found, corrected), strict=True))
 
 
-def comparisons(rows: Sequence[Row], samples: Samples, metric: str = "ted") -> dict[str, dict[str, Compared]]:
+def comparisons(
+    groups: Sequence[Sequence[Row]], samples: Samples, metric: str = "ted"
+) -> dict[str, dict[str, Compared]]:
     """What each row is compared with -> strategy -> how: the reference, the paper's baseline and method, the row above.
 
-    `rows` are in the order of their lines. Each of these is a table of its own, corrected by itself.
+    Rows are in the order of their lines; that above is of the same group, for others had other documents. Each of
+    these is a table of its own, corrected by itself.
     """
+    rows = [row for group in groups for row in group]
     names = [row.strategy for row in rows]
     chosen = [row.strategy for row in rows if row.reference]
     chosen += [row.strategy for paper_name in (BASELINE, METHOD) for row in rows if row.paper_name == paper_name]
     tables = {f"{metric} - {other}": [Pair(name, other) for name in names] for other in dict.fromkeys(chosen)}
-    tables[f"{metric} - row above"] = [Pair(below, above) for above, below in pairwise(names)]
+    tables[f"{metric} - row above"] = [
+        Pair(below.strategy, above.strategy) for group in groups for above, below in pairwise(group)
+    ]
     found = {heading: compared(pairs, samples) for heading, pairs in tables.items()}
     return {heading: {pair.ours: one for pair, one in of.items()} for heading, of in found.items() if of}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.errors import UserError
-from benchmark.metrics.paired import Bootstrap, Difference, Floats, micro_f1
+from benchmark.metrics.paired import Difference, Floats, micro_f1, paired_difference
 from benchmark.plugin.manager import check_known
 from benchmark.records.files import predictions_path, read_predictions, read_records
 from benchmark.records.record import Prediction
@@ -87,15 +87,11 @@ def _compared(setting: str, pair: Mapping[str, Sequence[Read]]) -> Comparison:
     means = ours[..., 0].mean(0), theirs[..., 0].mean(0)
     apart = means[0] - means[1]
     most = [place for place in np.argsort(-np.abs(apart), kind="stable")[:_MOST] if apart[place]]
-    bootstrap = Bootstrap(len(names))
-    teds, f1s = (
-        [bootstrap.sample(own[..., of], name, statistic) for name, own in values.items()]
-        for of, statistic in ((0, None), (slice(1, None), micro_f1))
-    )
+    one, other = values
     return Comparison(
         setting,
-        teds[0].minus(teds[1]),
-        f1s[0].minus(f1s[1]),
+        paired_difference(ours[..., 0], theirs[..., 0], names=(one, other)),
+        paired_difference(ours[..., 1:], theirs[..., 1:], micro_f1, (one, other)),
         len(names),
         int((apart > 0).sum()),
         int((apart < 0).sum()),

@@ -28,15 +28,15 @@ Tables = Mapping[str, Mapping[str, Compared]]
 
 def differences_table(ranking: Ranking) -> list[str]:
     """A block of Markdown lines that ends with an empty one; nothing where no two rows can be compared."""
-    return _markdown(ranking, comparisons(ranking.rows, ranking.samples))
+    return _markdown(ranking, comparisons(ranking.groups, ranking.samples))
 
 
 def write_differences(directory: Path, records: Sequence[Record], teds: Teds, counts: Counts) -> list[Path]:
     """Write ``tables/differences.md`` and ``.csv``. Raises `UserError` if that fails."""
     text, lines = ["# Differences on the same documents", "", _NOTES, ""], list[list[Field]]()
     for setting, ranking in rankings(records, teds).items():
-        f1 = comparisons(ranking.rows, samples_of(ranking.rows, counts, micro_f1), "f1")
-        both = [table for table in (comparisons(ranking.rows, ranking.samples), f1) if table]
+        f1 = comparisons(ranking.groups, samples_of(ranking.rows, counts, micro_f1), "f1")
+        both = [table for table in (comparisons(ranking.groups, ranking.samples), f1) if table]
         if both:
             text += [
                 f"## {escaped(setting.title)}",

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.metrics.paired import Floats
 from benchmark.records.record import Record
-from benchmark.report.against import Teds, matrices
+from benchmark.report.against import BASELINE, Teds, matrices
 from benchmark.report.drawing import looks_of, picture, write_picture
 from benchmark.report.pareto import setting_name
 from benchmark.report.rows import Row, Setting, by_setting, principal
@@ -20,7 +20,6 @@ from benchmark.report.rows import Row, Setting, by_setting, principal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BASELINE = "DONUT-base-0.5M"
 _COLUMNS = 5
 _STROKE = 0.004
 

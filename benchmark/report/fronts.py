@@ -99,7 +99,7 @@ def shares(rows: Sequence[Row], cost: Get) -> list[Estimate | None]:
 def _share(own: float | None, teacher: float | None) -> Estimate | None:
     if own is None or not teacher:
         return None
-    share = round(own / teacher, 3)
+    share = max(0.001, round(own / teacher, 3))
     return Estimate(share, share, share)
 
 

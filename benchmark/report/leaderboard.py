@@ -77,13 +77,13 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     return "\n".join(lines)
 
 
-def leaderboard_frame(records: Sequence[Record], dataset: str) -> pd.DataFrame:
+def leaderboard_frame(records: Sequence[Record], dataset: str, teds: Teds | None = None) -> pd.DataFrame:
     """One data set's leaderboard as text, in the order of its lines, for printing.
 
     Has the column `rank` if a setting has ranks, and one for each part of the setting (`scale`, `budget`, `options`,
     ...) in which the lines differ. Raises `UserError` if there is no record of `dataset`.
     """
-    settings = {setting: ranking for setting, ranking in rankings(records).items() if setting.dataset == dataset}
+    settings = {setting: ranking for setting, ranking in rankings(records, teds).items() if setting.dataset == dataset}
     if not settings:
         raise UserError(f"no records of the data set {dataset!r}")
     ranked = any(ranking.ranks for ranking in settings.values())
@@ -223,7 +223,7 @@ def _noise(ranking: Ranking) -> list[str]:
         return [f"{spread} {noise}, so smaller differences may be noise."]
     return [
         f"{spread} The smallest difference between two rows that {documents} documents and these seeds detect, in four "
-        f"of five cases, is about {least:.3f}."
+        f"of five cases and before the correction for the number of rows, is about {least:.3f}."
     ]
 
 

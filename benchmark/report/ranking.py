@@ -36,8 +36,12 @@ class Ranking:
     samples: Mapping[str, Sample] = field(default_factory=dict)
 
     @property
+    def groups(self) -> tuple[tuple[Row, ...], ...]:
+        return self.references, self.competing, self.apart, self.failed
+
+    @property
     def rows(self) -> tuple[Row, ...]:
-        return *self.references, *self.competing, *self.apart, *self.failed
+        return tuple(row for group in self.groups for row in group)
 
     @cached_property
     def ranks(self) -> dict[str, str]:
@@ -56,7 +60,7 @@ class Ranking:
     @property
     def undecided(self) -> str:
         """One sentence on the ranks that rows share, and on whether documents were compared; empty without ranks."""
-        if not self.ranks:
+        if len(self.ranks) < 2:
             return ""
         if not self._pairs:
             return "Ranks are by the scores alone: what was read of each document is not stored here."

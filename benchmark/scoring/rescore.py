@@ -57,10 +57,13 @@ def agree(directory: Path, records: Iterable[Record]) -> list[Record]:
     for record in records:
         teacher = teacher_of(record, known)
         if record.metrics is not None and record.metrics.agreement is None and teacher is not None:
-            pair = [answers.setdefault(one.cell, _stored(directory, one)) for one in (teacher, record)]
-            metrics = record.metrics.model_copy(update={"agreement": agreement(pair[1], pair[0])})
-            record = record.model_copy(update={"metrics": metrics})
-            write_record(directory, record)
+            for one in (teacher, record):
+                answers.setdefault(one.cell, _stored(directory, one))
+            found = agreement(answers[record.cell], answers[teacher.cell])
+            if found is not None:
+                metrics = record.metrics.model_copy(update={"agreement": found})
+                record = record.model_copy(update={"metrics": metrics})
+                write_record(directory, record)
         renewed.append(record)
     return renewed
 
@@ -73,7 +76,11 @@ def teacher_of(record: Record, records: Iterable[Record]) -> Record | None:
 
 
 def _stored(directory: Path, record: Record) -> list[Prediction]:
-    return read_predictions(predictions_path(directory, record.cell))
+    """Nothing if it cannot be read: a run that has come to its end does not fail for that."""
+    try:
+        return read_predictions(predictions_path(directory, record.cell))
+    except UserError:
+        return []
 
 
 def _files(directory: Path, record: Record) -> list[Path]:

@@ -49,7 +49,7 @@ def scored(record: Record, documents: int, ted: float) -> Record:
 
 
 def differences(rows: list[Row], scores: dict[str, dict[str, float]]) -> dict[str, dict[str, str]]:
-    found = comparisons(rows, samples_of(rows, scores))
+    found = comparisons([rows], samples_of(rows, scores))
     return {heading: {name: str(one) for name, one in table.items()} for heading, table in found.items()}
 
 
@@ -109,7 +109,7 @@ def test_f1_is_compared_as_a_whole_and_not_in_the_mean_of_documents(make_record:
     rows = [Row((make_record(name, "receipts-mini"),)) for name in ("prune-distill", "small")]
     fields = {"prune-distill": [(1, 0, 0), (0, 9, 9)], "small": [(0, 1, 1), (9, 0, 0)]}
     counts = {row.records[0].cell: dict(zip("ab", fields[row.strategy], strict=True)) for row in rows}
-    found = comparisons(rows, samples_of(rows, counts, micro_f1), "f1")["f1 - prune-distill"]["small"]
+    found = comparisons([rows], samples_of(rows, counts, micro_f1), "f1")["f1 - prune-distill"]["small"]
     assert found.difference.value == pytest.approx(0.9 - 0.1)
 
 

@@ -173,7 +173,9 @@ def test_one_data_set_of_two_sizes_is_two_columns(make_record: Make) -> None:
 
 
 def test_a_figure_that_is_not_drawn_is_not_shown(make_record: Make) -> None:
-    assert "![" not in summary_markdown([make_record("prune", "synthdog-mini")], "x")
+    text = summary_markdown([make_record("prune", "synthdog-mini")], "x")
+    assert text.count("![") == 1
+    assert "(x/figures/cka-synthdog-mini-tiny-paper-quick-100-cpu.png)" in text
     assert "(x/figures/validation-synthdog-mini.png)" in summary_markdown([make_record("none", "synthdog-mini")], "x")
 
 
@@ -209,11 +211,14 @@ def test_the_fronts_of_a_task_come_first_that_of_its_own_teacher_before_the_pape
         lines[2]
         == "![Score against cost on receipts-mini](x/figures/pareto-receipts-mini-tiny-paper-quick-100-cpu.png)"
     )
-    assert lines[-1] == "![Validation N-TED over training](x/figures/validation-receipts-mini.png)"
+    assert lines[-3] == "![Validation N-TED over training](x/figures/validation-receipts-mini.png)"
+    assert (
+        lines[-1] == "![CKA of every layer with the teacher's](x/figures/cka-receipts-mini-tiny-task-quick-100-cpu.png)"
+    )
 
 
 def test_each_document_is_shown_where_documents_are_known(records: list[Record]) -> None:
     teds = {record.cell: dict.fromkeys("abc", 0.5) for record in records}
     text = summary_markdown(records, "x", teds)
-    assert text.endswith("![N-TED of each document](x/figures/documents-receipts-mini-tiny-paper-quick-100-cpu.png)")
+    assert "![N-TED of each document](x/figures/documents-receipts-mini-tiny-paper-quick-100-cpu.png)" in text
     assert "documents-" not in summary_markdown(records, "x")

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.metrics.paired import Floats, Sample
+from benchmark.metrics.paired import INTERVAL, Floats, Sample
 from benchmark.report import paper
 from benchmark.report.reproduction.study import Scores, Study
 from benchmark.report.rows import Get, Row, metric
 
-_INTERVAL = (2.5, 97.5)
 _FEWEST = 3
 """Systems: two agree or not by a toss."""
 
@@ -147,7 +146,7 @@ def _correlation(systems: Sequence[System], samples: Sequence[Sample]) -> Correl
     if samples:
         found = correlations(reported, np.stack([one.resampled for one in samples], axis=1))
         known = found[np.isfinite(found)]
-        low, high = np.percentile(known, _INTERVAL).tolist() if known.size else (None, None)
+        low, high = np.percentile(known, INTERVAL).tolist() if known.size else (None, None)
     return Correlation(value, len(systems), chance(reported, measured), low, high)
 
 

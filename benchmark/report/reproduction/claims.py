@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.metrics.paired import Difference, holm
+from benchmark.metrics.paired import LEVEL, Difference, holm
 from benchmark.records.record import Record
 from benchmark.report import paper
 from benchmark.report.reproduction.study import Study
@@ -119,7 +119,6 @@ CLAIMS = (
         (UPSTREAM,),
     ),
 )
-_LEVEL = 0.05
 STRATEGIES = {name for claim in CLAIMS for name in (claim.ours, claim.theirs)}
 
 
@@ -151,7 +150,7 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        return positive(self.ted.value, self.p < _LEVEL)
+        return positive(self.ted.value, self.p < LEVEL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,6 @@ def test_p_is_corrected_for_all_tests_of_the_page(pair: list[Record], make_study
     found, _ = outcomes(study, [CLAIM] * 300)
     assert alone.p == alone.ted.p
     assert [one.p for one in found] == holm([alone.ted.p] * 300)
-    # The smallest p-value of 10,000 resamples, 300 times.
-    assert (alone.verdict, found[0].verdict) == ("holds", "not decided")
 
 
 def test_reading_has_no_f1(make_record: Make, make_study: MakeStudy) -> None:

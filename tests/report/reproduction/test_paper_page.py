@@ -9,7 +9,6 @@ import pytest
 
 from benchmark.records.files import predictions_path, read_records, write_predictions, write_record
 from benchmark.records.record import Prediction, Record
-from benchmark.report import write_report
 from benchmark.report.reproduction import write_reproduction
 
 Make = Callable[..., Record]
@@ -69,10 +68,6 @@ def test_the_page_says_what_holds(folder: Path) -> None:
 
 def test_the_same_files_give_the_same_page(folder: Path) -> None:
     assert text_of(folder) == text_of(folder)
-
-
-def test_the_report_has_the_page(folder: Path) -> None:
-    assert folder / "paper.md" in write_report(folder)
 
 
 def test_other_data_sets_and_strategies_have_no_page(tmp_path: Path, records: list[Record]) -> None:
