@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.trials import read_trials
-from benchmark.report.against import counts_of, teds_of
+from benchmark.report.against import scores_of
 from benchmark.report.changes import write_changes
 from benchmark.report.costs import write_costs
 from benchmark.report.differences import write_differences
@@ -38,12 +38,12 @@ def write_report(directory: Path) -> list[Path]:
     if not records:
         command = f"python -m benchmark run --output {directory}"
         raise UserError(f"no records in {directory}: run `{command}` first")
-    leaderboard, teds = directory / "leaderboard.md", teds_of(directory, records)
+    leaderboard, (teds, counts) = directory / "leaderboard.md", scores_of(directory, records)
     write_atomically(leaderboard, leaderboard_markdown(records, teds).encode())
     return [
         leaderboard,
         *write_reproduction(directory, records),
-        *write_differences(directory, records, teds, counts_of(directory, records)),
+        *write_differences(directory, records, teds, counts),
         *write_changes(directory, records),
         *write_tables(directory, records),
         *write_costs(directory, records),

@@ -54,14 +54,20 @@ class Compared:
 
 def teds_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """The scores of the documents of these records, where what is stored of them is what the record says."""
-    found = ((record.cell, stored(directory, record)) for record in records if record.status == "ok")
-    return {cell: {name: line.ted for name, line in lines.items()} for cell, lines in found if lines}
+    return scores_of(directory, records)[0]
 
 
-def counts_of(directory: Path, records: Iterable[Record]) -> dict[str, dict[str, tuple[int, int, int]]]:
-    """What the micro F1 of these records is made of, where it is stored as `teds_of` says."""
-    found = ((record.cell, stored(directory, record)) for record in records if record.status == "ok")
-    return {cell: {name: (line.tp, line.fn, line.fp) for name, line in lines.items()} for cell, lines in found if lines}
+def scores_of(
+    directory: Path, records: Iterable[Record]
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, tuple[int, int, int]]]]:
+    """As `teds_of`, and what the micro F1 of these records is made of; each file is read once."""
+    teds: dict[str, dict[str, float]] = {}
+    counts: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for record in records:
+        if record.status == "ok" and (lines := stored(directory, record)):
+            teds[record.cell] = {name: line.ted for name, line in lines.items()}
+            counts[record.cell] = {name: (line.tp, line.fn, line.fp) for name, line in lines.items()}
+    return teds, counts
 
 
 def stored(directory: Path, record: Record) -> dict[str, Prediction]:

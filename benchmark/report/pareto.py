@@ -21,7 +21,7 @@ from benchmark.report.rows import Row, Setting
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_VARIANTS = (":", "-.", "--")
+VARIANTS = (":", "-.", "--")
 _WIDTH, _HEIGHT = 5.2, 4.8
 """Of a panel, in inches."""
 _LETTER = 0.0118
@@ -180,6 +180,6 @@ def _style(look: Look, variant: int | None, points: int) -> dict[str, Any]:
     """`variant` counts the lines of one strategy that have words; None is the one without."""
     style = look.options | {"linewidth": 1.0}
     if variant is not None:
-        style |= {"markerfacecolor": "none", "linestyle": _VARIANTS[variant % len(_VARIANTS)]}
+        style |= {"markerfacecolor": "none", "linestyle": VARIANTS[variant % len(VARIANTS)]}
         style |= {"marker": MARKERS[(MARKERS.index(look.marker) + variant) % len(MARKERS)]}
     return style | ({"linestyle": "none"} if points == 1 else {})

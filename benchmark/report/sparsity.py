@@ -14,7 +14,7 @@ from benchmark.records.record import Record
 from benchmark.report.against import Teds, matrices
 from benchmark.report.drawing import Look, looks_of, picture, write_picture
 from benchmark.report.fronts import families, label
-from benchmark.report.pareto import Line, line_of, setting_name
+from benchmark.report.pareto import VARIANTS, Line, line_of, setting_name
 from benchmark.report.rows import Row, Setting, efficiency, metric
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _draw(panel: Axes, lines: Lines, teacher: float | None, looks: dict[str, Loo
         style = looks[line.strategy].options
         if line.words:
             number = variants[line.strategy] = variants.get(line.strategy, -1) + 1
-            style |= {"markerfacecolor": "none", "linestyle": (":", "-.", "--")[number % 3]}
+            style |= {"markerfacecolor": "none", "linestyle": VARIANTS[number % len(VARIANTS)]}
         sparsities, scores = [point.sparsity for point in points], [point.score.value for point in points]
         # A percentile interval need not hold its mean to the last digit.
         below = [max(0.0, point.score.value - point.score.low) for point in points]

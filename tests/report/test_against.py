@@ -12,7 +12,7 @@ import pytest
 from benchmark.metrics.paired import Bootstrap, micro_f1
 from benchmark.records.files import predictions_path, write_predictions
 from benchmark.records.record import Prediction, Record
-from benchmark.report.against import Pair, compared, comparisons, counts_of, samples_of, teds_of
+from benchmark.report.against import Pair, compared, comparisons, samples_of, scores_of, teds_of
 from benchmark.report.differences import write_differences
 from benchmark.report.leaderboard import leaderboard_markdown
 from benchmark.report.rows import Row
@@ -127,7 +127,7 @@ def test_the_leaderboard_has_it_where_predictions_are_stored(rows: list[Row], tm
     assert "ted - prune-distill" in text
     assert "-0.200 [-0.271, -0.129] *" in text  # the row above is `small` there
     assert "[0.750, 0.750]" in text
-    write_differences(tmp_path, records, found, counts_of(tmp_path, records))
+    write_differences(tmp_path, records, *scores_of(tmp_path, records))
     frame = pd.read_csv(tmp_path / "tables" / "differences.csv")
     assert list(frame["comparison"]) == [f"{of} - {other}" for of in ("ted", "f1") for other in OTHERS]
     assert dict(frame.iloc[0][["strategy", "comparison", "value", "low", "high"]]) == {
