@@ -26,14 +26,15 @@ def take_shapes(model: nn.Module, shapes: Shapes) -> None:
     """Give parameters these shapes, in place; their values are not set. `ValueError` for one that cannot be cut so."""
     if not isinstance(shapes, Mapping):
         raise ValueError(f"its config has {shapes!r} for shapes")
-    parameters = dict(model.named_parameters())
+    parameters, smaller = dict(model.named_parameters()), dict[nn.Parameter, nn.Parameter]()
     for name, shape in shapes.items():
         parameter = parameters.get(name)
         if parameter is None:
             raise ValueError(f"its config gives a shape to {name}, which the model does not have")
         if not _is_within(shape, parameter.shape):
             raise ValueError(f"its config gives {name} the shape {shape}, cut from {list(parameter.shape)}")
-        exchange(model, parameter, nn.Parameter(parameter.new_empty(tuple(shape))))
+        smaller[parameter] = nn.Parameter(parameter.new_empty(tuple(shape)))
+    exchange(model, smaller)
     derive_sizes(model)
 
 
@@ -44,12 +45,12 @@ def _is_within(shape: Sequence[int], whole: torch.Size) -> bool:
     return all(isinstance(n, int) and 0 < n <= most for n, most in zip(shape, whole, strict=True))
 
 
-def exchange(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
-    """Put one parameter in the place of another, wherever that one is: tied weights stay tied."""
+def exchange(model: nn.Module, new: Mapping[nn.Parameter, nn.Parameter]) -> None:
+    """Put parameters in the places of others, wherever those are: tied weights stay tied."""
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is old:
-                module._parameters[name] = new
+        for name, old in module._parameters.items():
+            if old is not None and old in new:
+                module._parameters[name] = new[old]
 
 
 def derive_sizes(model: nn.Module) -> None:

@@ -10,8 +10,9 @@ from itertools import product
 
 import torch
 
+from benchmark.models.arithmetic import donut_macs
 from benchmark.models.donut import Donut
-from benchmark.models.macs import FIXED_TOKENS, count_macs
+from benchmark.models.macs import FIXED_TOKENS
 from benchmark.models.parameters import non_embeddings
 from benchmark.models.shapes import sketched
 from benchmark.slicing.groups import Group, cut, keep
@@ -23,7 +24,6 @@ TOLERANCE = 0.02
 """How far what is left may be from a budget, relatively."""
 GRAIN = 8
 """FFN units and channels are cut so that a multiple of this many stays: what vector units and tensor cores like."""
-_ANY_TOKEN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +124,4 @@ def _kept(scores: Scores, removals: Removals) -> dict[Group, list[int]]:
 def _cost(model: Donut, of: Measure, page: tuple[int, int]) -> int:
     if of == "parameters":
         return sum(parameter.numel() for parameter in non_embeddings(model).values())
-    return count_macs(model, torch.zeros(1, 3, *page, device="meta"), _ANY_TOKEN, FIXED_TOKENS)
+    return donut_macs(model, page, FIXED_TOKENS).total

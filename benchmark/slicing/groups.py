@@ -71,11 +71,13 @@ class Slices:
         return self.writes + self.reads
 
     def keep(self, model: Donut, units: torch.Tensor) -> None:
+        new: dict[nn.Parameter, nn.Parameter] = {}
         for part in self.slices:
             parameter = model.get_parameter(part.parameter)
             places = part.indices(units, self.count).to(parameter.device)
-            smaller = parameter.detach().index_select(part.dim, places)
-            exchange(model, parameter, nn.Parameter(smaller, parameter.requires_grad))
+            smaller = new.get(parameter, parameter).detach().index_select(part.dim, places)
+            new[parameter] = nn.Parameter(smaller, parameter.requires_grad)
+        exchange(model, new)
 
     def sums(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return self._sums(values, self.slices)
