@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from benchmark.metrics.paired import INTERVAL, RESAMPLES, Floats
+from benchmark.metrics.paired import RESAMPLES, Floats
 
 _NORMAL_95 = NormalDist().inv_cdf(0.975)
 """Standard deviations from the middle of a normal distribution to the end of its 95 % interval."""
@@ -86,9 +86,3 @@ def log_normal(estimate: Estimate, draws: np.random.Generator) -> Floats:
         raise ValueError(f"{estimate} is not a ratio")
     deviation = math.log(estimate.high / estimate.low) / (2 * _NORMAL_95)
     return estimate.value * np.exp(deviation * draws.standard_normal(RESAMPLES))
-
-
-def estimate(value: float, resamples: Floats) -> Estimate:
-    """A number with the 95 % percentile interval of its resamples (resamples,)."""
-    low, high = np.percentile(resamples, INTERVAL)
-    return Estimate(value, float(low), float(high))

@@ -42,7 +42,7 @@ def write_report(directory: Path) -> list[Path]:
     write_atomically(leaderboard, leaderboard_markdown(records, teds).encode())
     return [
         leaderboard,
-        *write_reproduction(directory, records),
+        *write_reproduction(directory, records, teds, counts),
         *write_differences(directory, records, teds, counts),
         *write_changes(directory, records),
         *write_tables(directory, records),

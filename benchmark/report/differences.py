@@ -65,4 +65,4 @@ def _fields(setting: Setting, tables: Tables) -> Iterator[list[Field]]:
         for name, one in table.items():
             found = one.difference
             numbers = map(rounded, (found.value, found.low, found.high))
-            yield [*place, name, heading, *numbers, *(f"{p:.4f}" for p in (found.p, one.p))]
+            yield [*place, name, heading, *numbers, *(f"{p:.3g}" for p in (found.p, one.p))]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.metrics.front import Estimate, Standing, estimate, front, hypervolume, log_normal, standings
-from benchmark.metrics.paired import RESAMPLES, Bootstrap, Floats
+from benchmark.metrics.front import Estimate, Standing, front, hypervolume, log_normal, standings
+from benchmark.metrics.paired import RESAMPLES, Bootstrap, Floats, Sample
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
 from benchmark.report.against import Teds, matrices
@@ -153,7 +153,7 @@ def _resampled(row: Row, draws: Floats | None) -> tuple[Estimate | None, Floats 
     mean = row.mean(_TED)
     if mean is None or draws is None:
         return None if mean is None else Estimate(mean, mean, mean), None
-    return estimate(mean, draws), draws
+    return Estimate(mean, *Sample(mean, draws).interval), draws
 
 
 def _plane(known: Sequence[tuple[Row, Estimate, Estimate, Floats | None]]) -> Plane:
@@ -179,10 +179,11 @@ def _cost_draws(costs: Sequence[Estimate]) -> list[Floats]:
 
 
 def _volume(points: Sequence[Point], scores: Sequence[Floats], costs: Sequence[Floats]) -> Estimate:
-    value = hypervolume(
+    (value,) = hypervolume(
         [np.full(1, point.score.value) for point in points], [np.full(1, point.cost.value) for point in points]
     )
-    return estimate(float(value[0]), hypervolume(scores, costs))
+    found = Sample(float(value), hypervolume(scores, costs))
+    return Estimate(found.value, *found.interval)
 
 
 def write_fronts(directory: Path, records: Sequence[Record], teds: Teds) -> list[Path]:

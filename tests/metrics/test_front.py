@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.metrics.front import Estimate, Standing, estimate, front, hypervolume, log_normal, standings
-from benchmark.metrics.paired import RESAMPLES, Bootstrap, Floats
+from benchmark.metrics.front import Estimate, Standing, front, hypervolume, log_normal, standings
+from benchmark.metrics.paired import RESAMPLES, Bootstrap, Floats, Sample
 
 
 def resampled(rows: list[Floats]) -> list[Floats]:
@@ -67,8 +67,8 @@ def test_a_cost_that_is_not_sure_makes_the_front_unsure() -> None:
 
 def test_a_log_normal_has_the_interval_that_it_was_made_of() -> None:
     draws = log_normal(Estimate(0.5, 0.4, 0.625), np.random.default_rng(4))
-    found = estimate(float(np.median(draws)), draws)
-    assert [found.value, found.low, found.high] == pytest.approx([0.5, 0.4, 0.625], rel=0.02)
+    found = Sample(float(np.median(draws)), draws)
+    assert [found.value, *found.interval] == pytest.approx([0.5, 0.4, 0.625], rel=0.02)
 
 
 def test_what_is_not_positive_is_no_ratio() -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
-from benchmark.report.reproduction.claims import STRATEGIES
+from benchmark.report.against import Counts, Teds
 from benchmark.report.reproduction.page import reproduction_markdown
 from benchmark.report.reproduction.study import studies
 
 __all__ = ["write_reproduction"]
 
 
-def write_reproduction(directory: Path, records: Sequence[Record]) -> list[Path]:
+def write_reproduction(directory: Path, records: Sequence[Record], teds: Teds, counts: Counts) -> list[Path]:
     """Write ``paper.md``, where rows of the paper's systems have read what stands for its data sets.
 
     Raises `UserError` if that fails.
     """
-    found = studies(directory, records, STRATEGIES)
+    found = studies(records, teds, counts)
     path = directory / "paper.md"
     if found:
         write_atomically(path, reproduction_markdown(found).encode())

@@ -119,7 +119,6 @@ CLAIMS = (
         (UPSTREAM,),
     ),
 )
-STRATEGIES = {name for claim in CLAIMS for name in (claim.ours, claim.theirs)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+
+import numpy as np
 
 from benchmark.metrics.paired import Bootstrap, Floats, Sample, micro_f1
 from benchmark.records.record import Record
 from benchmark.report import paper
-from benchmark.report.against import stored
-from benchmark.report.compare import document_values
+from benchmark.report.against import Counts, Teds
 from benchmark.report.rows import Row, Setting, by_setting
 
 
@@ -62,11 +62,8 @@ class Study:
         return self.scores.get(row.records[0].cell)
 
 
-def studies(directory: Path, records: Sequence[Record], strategies: Collection[str]) -> list[Study]:
-    """One for each scale, budget, limit and device that has rows of the paper's systems.
-
-    Documents are read of those rows and of `strategies`.
-    """
+def studies(records: Sequence[Record], teds: Teds, counts: Counts) -> list[Study]:
+    """One for each scale, budget, limit and device that has rows of the paper's systems."""
     groups: dict[tuple[object, ...], dict[Setting, dict[str, Row]]] = {}
     for setting, rows in by_setting(records).items():
         measured = {row.strategy: row for row in rows if row.scored}
@@ -75,7 +72,7 @@ def studies(directory: Path, records: Sequence[Record], strategies: Collection[s
             # Of two sizes of a test split the larger one, which comes first.
             if _place(setting) not in map(_place, group):
                 group[setting] = measured
-    return [Study(settings, _scores(directory, settings, strategies)) for settings in groups.values()]
+    return [Study(settings, _scores(settings, teds, counts)) for settings in groups.values()]
 
 
 @cache
@@ -92,18 +89,17 @@ def _place(setting: Setting) -> tuple[str, str]:
     return setting.dataset, setting.protocol
 
 
-def _scores(
-    directory: Path, settings: Mapping[Setting, Mapping[str, Row]], strategies: Collection[str]
-) -> dict[str, Scores]:
+def _scores(settings: Mapping[Setting, Mapping[str, Row]], teds: Teds, counts: Counts) -> dict[str, Scores]:
     rows = [row for found in settings.values() for row in found.values()]
-    wanted = [row for row in rows if row.paper_name or row.strategy in strategies]
-    found = ((row.records[0].cell, _read(directory, row)) for row in wanted)
+    found = ((row.records[0].cell, _values(row, teds, counts)) for row in rows)
     return {cell: scores for cell, scores in found if scores}
 
 
-def _read(directory: Path, row: Row) -> Scores | None:
-    read = [stored(directory, record) for record in row.distinct]
-    names = sorted(read[0])
-    if not names or any(sorted(lines) != names for lines in read):
+def _values(row: Row, teds: Teds, counts: Counts) -> Scores | None:
+    """Of all its checkpoints, if they are known to have read the same documents."""
+    cells = [record.cell for record in row.distinct]
+    names = sorted(teds.get(cells[0], ()))
+    if not names or any(sorted(teds.get(cell, ())) != names for cell in cells):
         return None
-    return Scores(tuple(names), document_values(read, names))
+    values = [[(teds[cell][name], *counts[cell][name]) for name in names] for cell in cells]
+    return Scores(tuple(names), np.array(values, dtype=np.float64))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from benchmark.records.files import predictions_path, read_records, write_predictions, write_record
 from benchmark.records.record import Prediction, Record
+from benchmark.report.against import scores_of
 from benchmark.report.reproduction import write_reproduction
 
 Make = Callable[..., Record]
@@ -43,8 +44,12 @@ def folder(tmp_path: Path, seeded: list[Record], as_task: AsTask) -> Path:
     return tmp_path
 
 
+def written_page(directory: Path, records: Sequence[Record]) -> list[Path]:
+    return write_reproduction(directory, records, *scores_of(directory, records))
+
+
 def text_of(directory: Path) -> str:
-    (path,) = write_reproduction(directory, read_records(directory))
+    (path,) = written_page(directory, read_records(directory))
     assert path == directory / "paper.md"
     return path.read_text()
 
@@ -72,15 +77,15 @@ def test_the_same_files_give_the_same_page(folder: Path) -> None:
 
 def test_other_data_sets_and_strategies_have_no_page(tmp_path: Path, records: list[Record]) -> None:
     own = [record.model_copy(update={"stands_for": None}) for record in records]
-    assert write_reproduction(tmp_path, own) == []
+    assert written_page(tmp_path, own) == []
     theirs = [record for record in records if record.paper_name is None or record.reference]
-    assert write_reproduction(tmp_path, theirs) == []
+    assert written_page(tmp_path, theirs) == []
     assert not (tmp_path / "paper.md").exists()
 
 
 def test_scales_are_told_apart(tmp_path: Path, records: list[Record]) -> None:
     mini = [record.model_copy(update={"scale": "mini"}) for record in records]
-    write_reproduction(tmp_path, [*records, *mini])
+    written_page(tmp_path, [*records, *mini])
     text = (tmp_path / "paper.md").read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## scale mini, budget quick, device cpu",
@@ -89,7 +94,7 @@ def test_scales_are_told_apart(tmp_path: Path, records: list[Record]) -> None:
 
 
 def test_without_predictions_the_claims_are_named_as_untested(tmp_path: Path, records: list[Record]) -> None:
-    write_reproduction(tmp_path, records)
+    written_page(tmp_path, records)
     text = (tmp_path / "paper.md").read_text()
     assert "### Claims" not in text
     assert "- 1 on synthdog-mini, receipts-mini, parcels-mini: the predictions of a row are not stored" in text
