@@ -29,6 +29,12 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def visible_gpus() -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` calls the GPUs that this process may use; none of them is begun to be used."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(i) for i in range(torch.cuda.device_count())] if named is None else list(filter(None, named.split(",")))
+
+
 def move(model: Donut, device: torch.device) -> Donut:
     """Move a model, in place."""
     nn.Module.to(model, device)

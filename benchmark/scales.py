@@ -123,6 +123,11 @@ class Scale:
         return {"quick": self.quick, "full": self.full, TASK_TEACHER: self.task_teacher}[name]
 
 
+FINE_TUNING = Budget(0, 2400, batch=8, learning_rate=3e-5, evaluations=2, save_steps=100, optimizer="adam")
+"""A short form of Donut's own (clovaai/donut, config/train_cord.yaml)."""
+LONG_FINE_TUNING = replace(FINE_TUNING, task_documents=24_000, evaluations=10, save_steps=250)
+"""As many documents as Donut's 30 epochs of the 800 receipts of CORD."""
+
 TINY = Scale(
     name="tiny",
     reading="synthdog-mini",
@@ -151,4 +156,66 @@ TINY = Scale(
     shifted_documents=50,
 )
 
-SCALES = {scale.name: scale for scale in (TINY,)}
+MINI = replace(
+    TINY,
+    name="mini",
+    summary="384x512 pages, a teacher of 17M weights: one GPU, minutes",
+    height=384,
+    width=512,
+    window=8,
+    font_pixels=(20, 26),
+    max_tokens=384,
+    initial_std=0.05,
+    teacher=Architecture(
+        96, (2, 2, 6), (3, 6, 12), decoder_layers=4, decoder_width=256, decoder_ffn=1024, decoder_heads=8
+    ),
+    small=Architecture(
+        48, (2, 2, 6), (2, 4, 8), decoder_layers=2, decoder_width=192, decoder_ffn=768, decoder_heads=6, bottleneck=48
+    ),
+    quick=Budget(reading_documents=8000, task_documents=8000, batch=16, learning_rate=1e-2, evaluations=2),
+    full=Budget(
+        reading_documents=96_000, task_documents=64_000, batch=16, learning_rate=1e-2, evaluations=10, save_steps=500
+    ),
+    task_teacher=Budget(
+        reading_documents=32_000, task_documents=32_000, batch=16, learning_rate=5e-3, evaluations=4, save_steps=500
+    ),
+    validation_documents=100,
+    test_documents=200,
+    shifted_documents=100,
+)
+
+PAPER = Scale(
+    name="paper",
+    reading="synthdog-en",
+    summary="1280x960 pages, DONUT-base of 200M weights from the hub or --teacher: the paper's own size",
+    height=1280,
+    width=960,
+    patch=4,
+    window=10,
+    font_pixels=(20, 32),
+    max_tokens=768,
+    initial_std=0.02,
+    bridge=False,
+    teacher=Architecture(
+        128, (2, 2, 14, 2), (4, 8, 16, 32), decoder_layers=4, decoder_width=1024, decoder_ffn=4096, decoder_heads=16
+    ),
+    # Swin-T and two layers of BART-small; the paper does not give the width of the adapter: that of Table 1.
+    small=Architecture(
+        96,
+        (2, 2, 6, 2),
+        (3, 6, 12, 24),
+        decoder_layers=2,
+        decoder_width=512,
+        decoder_ffn=2048,
+        decoder_heads=8,
+        bottleneck=192,
+    ),
+    quick=replace(FINE_TUNING, reading_documents=2400),
+    full=replace(LONG_FINE_TUNING, reading_documents=500_000),
+    task_teacher=LONG_FINE_TUNING,
+    validation_documents=100,
+    test_documents=100,
+    shifted_documents=50,
+)
+
+SCALES = {scale.name: scale for scale in (TINY, MINI, PAPER)}

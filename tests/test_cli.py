@@ -73,7 +73,7 @@ def test_the_module_runs_like_the_console_script() -> None:
     command = [sys.executable, "-m", "benchmark", "run", "--scale", "tyni"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr == "donutbench: unknown scale 'tyni': did you mean tiny?\n"
+    assert result.stderr == "donutbench: unknown scale 'tyni': did you mean tiny or mini?\n"
 
 
 def test_list_tells_where_each_thing_comes_from(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_list_prints_a_row_a_line(plugin: str, capsys: pytest.CaptureFixture[str
         (["rum"], "'run'"),
         ([], "Missing command"),
         (["run", "--stratgies", "all"], "--strategies"),
-        (["run", "--scale", "tyni"], "unknown scale 'tyni': did you mean tiny?"),
+        (["run", "--scale", "tyni"], "unknown scale 'tyni': did you mean tiny or mini?"),
         (["run", "--budget", "ful"], "unknown budget 'ful': did you mean full?"),
         (["run", "--executor", "locl"], "unknown executor 'locl': did you mean local?"),
         (["run", "--device", "cudaa"], "unknown device 'cudaa': did you mean cuda"),

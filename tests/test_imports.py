@@ -22,7 +22,7 @@ LAYERS = (
     ("devices", "models", "parts", "progress", "scoring", "slicing", "training"),
     ("measure", "zoo"),
     ("running",),
-    ("perf", "pretraining"),
+    ("perf", "pretraining", "sizing"),
     ("report",),
     ("export",),
     ("cli", "__main__"),

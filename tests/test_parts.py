@@ -64,6 +64,12 @@ class OneModel:
 
 
 class TestPruning:
+    @pytest.fixture(params=["few weights", "many"], autouse=True)
+    def _size(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Millions of weights are ranked by a histogram."""
+        if request.param == "many":
+            monkeypatch.setattr("benchmark.models.pruning._MANY", 0)
+
     @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, sparsity_of("paper-table"), 0.9])
     @pytest.mark.parametrize("scored", ["magnitude", "random"])
     def test_the_share_of_zeros_is_exact(self, sparsity: float, scored: str, model: Donut) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from benchmark.cli import (
     compare,
+    costs,
     evaluate,
     export,
     generate,
@@ -44,6 +45,7 @@ app.command("rescore")(rescore.rescore)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("costs")(costs.costs)
 app.command("export")(export.export)
 app.command("generate")(generate.generate)
 app.command("rates")(rates.rates)

@@ -24,7 +24,7 @@ TeacherOption = Annotated[
     str | None,
     typer.Option(
         help="Your own checkpoint, the model to be compressed: a folder as transformers saves it, or the id of a model "
-        "in the hub's cache. Pages and tokens are as it has them, and --scale is not asked."
+        "in the hub's cache. Pages and tokens are as it has them, or the paper's with --scale paper."
     ),
 ]
 BudgetOption = Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")]

@@ -19,7 +19,7 @@ def report(
     """Write the tables and figures of DIR again, from its records and predictions alone."""
     from benchmark.report import embed_summary, write_report
 
-    write_report(folder)
+    first, *_ = write_report(folder)
     if readme is not None:
         embed_summary(readme, folder)
-    typer.echo(f"see {folder / 'leaderboard.md'}")
+    typer.echo(f"see {first}")

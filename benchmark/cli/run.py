@@ -31,7 +31,7 @@ from benchmark.cli.options import (
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known
 from benchmark.running.protocols import select
-from benchmark.scales import SCALES, Changes
+from benchmark.scales import PAPER, SCALES, TINY, Changes
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
@@ -61,12 +61,23 @@ def run(
         list[str] | None, typer.Option("--sweep", help="An option with several values, as key=value,value.")
     ] = None,
     limit: SmokeOption = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="With --teacher: write at most so many tokens.")] = None,
-    documents: Annotated[
-        int | None, typer.Option(min=1, help="With --teacher: train on so many documents, each sight of one counted.")
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="With --teacher or --scale paper: write at most so many tokens.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="With --teacher: documents a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="With --teacher: the highest of Adam.")] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="As --max-tokens: train on so many documents, each sight of one counted.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="As --max-tokens: documents a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="As --max-tokens: the highest of Adam.")] = None,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="See a batch in so many parts, whose losses are averaged: less memory.")
+    ] = 1,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Compute activations again instead of keeping them: less memory.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Log losses and rates for TensorBoard here; needs the extra of that name.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
@@ -92,6 +103,7 @@ def run(
     from benchmark.running.runner import outline
     from benchmark.running.runner import run as run_cells
     from benchmark.running.setup import RunConfig, set_up
+    from benchmark.training.trainer import Mechanics
 
     config = RunConfig(
         strategies=chosen_strategies,
@@ -110,6 +122,7 @@ def run(
         jobs=jobs,
         teacher=teacher,
         changes=changes,
+        mechanics=Mechanics(accumulate, checkpointing, tensorboard),
     )
     if dry_run:
         for line in outline(set_up(config)):
@@ -126,12 +139,12 @@ def check_teacher(teacher: str | None, protocol: str, scale: str, changes: Chang
     """Raise `UserError` for what goes only with a given teacher, and for what does not go with one."""
     if changes.learning_rate is not None and not 0 < changes.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {changes.learning_rate:g} is not above 0")
-    if teacher is None and changes != Changes():
-        raise UserError("--max-tokens, --documents, --batch and --learning-rate go with --teacher alone")
+    if teacher is None and scale != PAPER.name and changes != Changes():
+        raise UserError("--max-tokens, --documents, --batch and --learning-rate go with --teacher or --scale paper")
     if teacher is not None and protocol != "task":
         raise UserError("--teacher goes with --protocol task: what its upstream models would be nobody knows")
-    if teacher is not None and scale != "tiny":
-        raise UserError(f"--scale {scale}: the scale is that of the given teacher")
+    if teacher is not None and scale not in (TINY.name, PAPER.name):
+        raise UserError(f"--scale {scale}: the scale is that of the given teacher, or paper")
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from benchmark.measure.memory import peak_memory_bytes
 from benchmark.measure.parameters import count_parameters
 from benchmark.measure.resident import Apart, apart
 from benchmark.models.donut import Donut
-from benchmark.models.macs import FIXED_TOKENS, count_macs
+from benchmark.models.macs import FIXED_TOKENS, Macs, count_macs
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
 from benchmark.progress import quiet, silent
@@ -55,7 +55,7 @@ class _Computation:
 
     model: Donut
     read: Read
-    macs: int
+    macs: Macs
     peak_memory_bytes: int
 
 
@@ -118,7 +118,8 @@ def _count(load: Load, computations: dict[str, _Computation], others: Apart | No
             params_nonembedding=counts.nonembedding,
             params_nonzero=counts.nonzero,
             density=counts.density,
-            macs=computations[name].macs,
+            macs=computations[name].macs.total,
+            macs_encoder=computations[name].macs.encoder,
             size_dense_bytes=dense_bytes(subject.model),
             size_packed_bytes=packed_bytes(subject.model),
             computation=name,

@@ -5,25 +5,15 @@ Whoever looks for a model of some cost asks for those of many.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from torch import nn
 
 from benchmark.models.donut import Donut
+from benchmark.models.macs import Macs
 
 Grid = tuple[int, int]
 """Rows and columns of cells."""
-
-
-class Macs(NamedTuple):
-    """Multiply-accumulates of the encoder, and of the decoder with the projection of what it reads."""
-
-    encoder: int
-    decoder: int
-
-    @property
-    def total(self) -> int:
-        return self.encoder + self.decoder
 
 
 def donut_macs(model: Donut, page: tuple[int, int], tokens: int) -> Macs:

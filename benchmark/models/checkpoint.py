@@ -162,7 +162,8 @@ def load_processor(path: str | Path) -> DonutProcessor:
     place = place_of_processor(Path(path))
     try:
         with silent():
-            processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), local_files_only=True)
+            # Where torchvision is installed transformers would take it, which resizes by another rule than Donut's.
+            processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), backend="pil", local_files_only=True)
         return processor
     except Exception as error:  # as above
         raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error

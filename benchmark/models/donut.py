@@ -38,23 +38,25 @@ class Adapter(nn.Module):
 
 
 class Bridge(nn.Module):
-    """Encoder output -> decoder memory: a final norm, the row and column of each cell, and the adapter, if any.
+    """Encoder output -> decoder memory: a final norm and the row and column of each cell, an adapter, or both.
 
     A Swin of few layers hardly knows where on the page a cell lies, and its residual stream leaves it without a norm;
     `use_absolute_embeddings` of DonutSwin is off by one position and cannot be used.
     """
 
-    def __init__(self, width: int, rows: int, columns: int, bottleneck: int | None) -> None:
+    def __init__(self, width: int, rows: int = 0, columns: int = 0, bottleneck: int | None = None) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.rows = nn.Parameter(torch.randn(rows, 1, width) * 0.5)
-        self.columns = nn.Parameter(torch.randn(1, columns, width) * 0.5)
+        placed = bool(rows and columns)
+        self.norm = nn.LayerNorm(width) if placed else None
+        self.rows = nn.Parameter(torch.randn(rows, 1, width) * 0.5) if placed else None
+        self.columns = nn.Parameter(torch.randn(1, columns, width) * 0.5) if placed else None
         self.adapter = Adapter(width, bottleneck) if bottleneck else None
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
         """(documents, rows * columns, width) -> the same shape."""
-        placed: torch.Tensor = self.norm(cells) + (self.rows + self.columns).flatten(0, 1)
-        return placed if self.adapter is None else self.adapter(placed)
+        if self.norm is not None and self.rows is not None and self.columns is not None:
+            cells = self.norm(cells) + (self.rows + self.columns).flatten(0, 1)
+        return cells if self.adapter is None else self.adapter(cells)
 
 
 class DonutEncoder(DonutSwinModel):
@@ -92,8 +94,12 @@ class Donut(VisionEncoderDecoderModel):
 
 def beyond_transformers(model: Donut) -> str | None:
     """What of a model `VisionEncoderDecoderModel` cannot express, in a few words; None if it can load it."""
-    if model.encoder.bridge is not None:
-        return "between its encoder and its decoder lie a norm and the places of the cells"
+    if (bridge := model.encoder.bridge) is not None:
+        parts = [
+            *(["a norm and the places of the cells"] if bridge.norm else []),
+            *(["an adapter"] if bridge.adapter else []),
+        ]
+        return f"between its encoder and its decoder lie {' and '.join(parts)}"
     if getattr(model.config, "shapes", {}):
         return "its layers differ in what was cut out of them"
     return None
@@ -116,9 +122,9 @@ def configuration(scale: Scale, architecture: Architecture, vocabulary: int) -> 
         drop_path_rate=0.0,
         initializer_range=scale.initial_std,
     )
-    if scale.bridge:
-        rows, columns = scale.grid
-        encoder.bridge = {"rows": rows, "columns": columns, "bottleneck": architecture.bottleneck}
+    places = dict(zip(("rows", "columns"), scale.grid, strict=True)) if scale.bridge else {}
+    if places or architecture.bottleneck:
+        encoder.bridge = {**places, "bottleneck": architecture.bottleneck}
     decoder = MBartConfig(  # type: ignore[call-arg] # options of every config are not in its signature
         vocab_size=vocabulary,
         d_model=architecture.decoder_width,

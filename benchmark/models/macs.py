@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,7 +18,18 @@ FIXED_TOKENS = 64
 """What rows are compared at: the length of `macs`, the latencies and `peak_memory_bytes`."""
 
 
-def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: int, tokens: int) -> int:
+class Macs(NamedTuple):
+    """Multiply-accumulates of the encoder, and of the decoder with the projection of what it reads."""
+
+    encoder: int
+    decoder: int
+
+    @property
+    def total(self) -> int:
+        return self.encoder + self.decoder
+
+
+def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: int, tokens: int) -> Macs:
     """Multiply-accumulates of the encoder once and of the decoder writing `tokens` tokens with a cache.
 
     `pixels` is (1, 3, height, width), `prompt` the first decoder token. Counted on real forward passes:
@@ -33,11 +44,12 @@ def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: i
     # Fused attention kernels have no count on the CPU; the plain products always have.
     with quiet(model), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         cached = _empty_cache(model)
-        first, output = _count(lambda: model(pixel_values=pixels, decoder_input_ids=token, use_cache=True, **cached))
+        read = partial(model, pixel_values=pixels, decoder_input_ids=token, use_cache=True, **cached)
+        whole, encoder, output = _count(read, of=f"{type(model).__name__}.encoder")
         step = partial(model.decoder, input_ids=token, encoder_hidden_states=output.encoder_last_hidden_state)
         second, third = (_count(lambda: step(use_cache=True, **cached))[0] for _ in range(2))
     rest = tokens - 1
-    return first + rest * second + rest * (rest - 1) // 2 * (third - second)
+    return Macs(encoder, whole - encoder + rest * second + rest * (rest - 1) // 2 * (third - second))
 
 
 def _empty_cache(model: VisionEncoderDecoderModel) -> dict[str, EncoderDecoderCache]:
@@ -46,7 +58,9 @@ def _empty_cache(model: VisionEncoderDecoderModel) -> dict[str, EncoderDecoderCa
     return {name: EncoderDecoderCache(DynamicCache(), DynamicCache())}
 
 
-def _count(forward: Callable[[], Any]) -> tuple[int, Any]:
+def _count(forward: Callable[[], Any], of: str = "") -> tuple[int, int, Any]:
+    """Those of all modules, those within the module `of`, and what `forward` returns."""
     with FlopCounterMode(display=False) as counter:
         output = forward()
-    return counter.get_total_flops() // 2, output
+    within = counter.get_flop_counts().get(of, {})
+    return counter.get_total_flops() // 2, sum(within.values()) // 2, output

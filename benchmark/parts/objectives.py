@@ -135,7 +135,7 @@ def _fitted(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     import torch
 
     with torch.no_grad():
-        rows = torch.cat([student, student.new_ones(len(student), 1)], 1)
+        rows = torch.cat([student, student.new_ones(student.shape[0], 1)], 1)
         gram = rows.T @ rows
         ridge = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
         solution = torch.linalg.solve(gram + ridge, rows.T @ teacher)

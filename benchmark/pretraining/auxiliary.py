@@ -31,7 +31,7 @@ class CellReader(nn.Module):
         """
         target = _cell_targets(labels, places, cells.shape[1])
         logits = self.head(cells).view(-1, self.vocabulary).float()
-        weight = torch.ones(self.vocabulary)
+        weight = logits.new_ones(self.vocabulary)
         weight[0] = 0.2
         return nn.functional.cross_entropy(logits, target.flatten(), weight=weight)
 

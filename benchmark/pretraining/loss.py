@@ -58,5 +58,5 @@ class PretrainingLoss:
     def _shifted(self, pages: torch.Tensor, points: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         down, right = torch.randint(-self.shift, self.shift + 1, (2,), generator=generator).tolist()
-        moved = torch.where(points >= 0, points + torch.tensor([right, down]), points)
+        moved = torch.where(points >= 0, points + points.new_tensor([right, down]), points)
         return torch.roll(pages, (down, right), (1, 2)), moved

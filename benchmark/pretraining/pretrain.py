@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from transformers import DonutProcessor
 
+from benchmark.devices import move
+from benchmark.errors import UserError
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import load_model, load_processor, point_to_processor, save_model
 from benchmark.models.donut import Donut, build
@@ -30,6 +33,8 @@ from benchmark.training.journal import Journal
 from benchmark.training.trainer import Documents, EverySteps, Schedule, train
 from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import RECIPE, UPSTREAM, Zoo, write_recipe
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +60,32 @@ class Recipe:
     seed: int = 0
 
 
+_TEACHERS = {
+    "tiny": Recipe("teacher", "", "teacher", documents=48_000, steps=6_000, batch=8, learning_rate=2e-2),
+    # Letters are twice as large.
+    "mini": Recipe("teacher", "", "teacher", documents=96_000, steps=6_000, batch=32, learning_rate=1e-2, shift=6),
+}
+"""How each scale's teacher learns to read."""
+
+
 def recipes(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
-    """The checkpoints of the tiny scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M."""
-    teacher = Recipe("teacher", scale.reading, "teacher", documents=48_000, steps=6_000, batch=8, learning_rate=2e-2)
+    """The checkpoints of a scale. `none` sees 1/22 of the teacher's documents, as 0.5M are of 11M.
+
+    Raises `UserError` for a scale whose teacher comes from elsewhere.
+    """
+    if scale.name not in _TEACHERS:
+        raise UserError(f"--scale {scale.name}: its teacher is not made here; {' and '.join(_TEACHERS)} are")
+    teacher = replace(_TEACHERS[scale.name], dataset=scale.reading)
     none = replace(teacher, name="none", documents=teacher.documents // 22, steps=1_800)
     small = replace(teacher, name="small", architecture="small", steps=3_200)
     downstream = replace(
         teacher,
         start="teacher",
-        documents=6_400,
+        documents=teacher.documents * 2 // 15,
         steps=800,
         encoder_share=0.0,
         aided_share=0.5,
-        learning_rate=1e-2,
+        learning_rate=teacher.learning_rate / 2,
     )
     return (
         teacher,
@@ -84,6 +102,7 @@ def pretrain(
     output: Path,
     work: Path,
     only: Sequence[str] = (),
+    device: torch.device = _CPU,
 ) -> list[Path]:
     """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`.
 
@@ -101,9 +120,9 @@ def pretrain(
         if (output / name / RECIPE).is_file() or (only and name not in only):
             continue
         if name in plan:
-            _make(plan[name], scale, by_name[plan[name].dataset], processor, output, work / name)
+            _make(plan[name], scale, by_name[plan[name].dataset], processor, output, work / name, device)
         else:
-            make_upstream(readers[name], by_name, Zoo(output, scale), work)
+            make_upstream(readers[name], by_name, Zoo(output, scale), work, device)
         made.append(output / name)
     return made
 
@@ -117,7 +136,15 @@ def _processor(scale: Scale, datasets: Sequence[Dataset], output: Path) -> Donut
     return processor
 
 
-def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProcessor, output: Path, work: Path) -> None:
+def _make(
+    recipe: Recipe,
+    scale: Scale,
+    dataset: Dataset,
+    processor: DonutProcessor,
+    output: Path,
+    work: Path,
+    device: torch.device,
+) -> None:
     # Rendering is plain Python: a process a core.
     documents = dataset.open(scale, "train", recipe.seed, recipe.documents)
     pages = encode_documents(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
@@ -126,6 +153,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     )
     model = _beginning(recipe, scale, processor, output)
     model.cell_reader = CellReader(model.encoder.config.hidden_size, len(processor.tokenizer))
+    move(model, device)
     journal = Journal.open(work / "journal.json")
     prompt = processor.tokenizer.convert_tokens_to_ids(prompt_of(dataset))
     loss = PretrainingLoss(
@@ -157,7 +185,7 @@ def _make(recipe: Recipe, scale: Scale, dataset: Dataset, processor: DonutProces
     balance(model)
     save_model(model, output / recipe.name, half=True)
     point_to_processor(output / recipe.name, output)
-    write_recipe(output / recipe.name, {"recipe": asdict(recipe)}, journal.curve, journal.seconds)
+    write_recipe(output / recipe.name, {"recipe": asdict(recipe)}, journal.curve, journal.seconds, device)
     shutil.rmtree(work, ignore_errors=True)
 
 

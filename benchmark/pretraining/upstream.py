@@ -22,11 +22,13 @@ from benchmark.types import Dataset, Strategy
 from benchmark.zoo.store import UPSTREAM, Zoo, write_recipe
 
 
-def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path) -> None:
+def make_upstream(
+    strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo, work: Path, device: torch.device
+) -> None:
     """Train and store the upstream model of one strategy; goes on from `work`."""
     reading = datasets[zoo.scale.reading]
     cell = Cell(strategy.under("paper"), reading, zoo.scale, "paper", "full", seed=0)
-    shared = Shared(zoo, zoo.scale, Checkpoints(work), torch.device("cpu"), workers=os.cpu_count() or 1)
+    shared = Shared(zoo, zoo.scale, Checkpoints(work), device, workers=os.cpu_count() or 1)
     (job,) = Planner(zoo, reading).plan([cell])
     trained = make_model(job, shared)
     training = trained.training
@@ -45,4 +47,4 @@ def make_upstream(strategy: Strategy, datasets: Mapping[str, Dataset], zoo: Zoo,
         "learning_rate": training.learning_rate,
         "optimizer": training.optimizer,
     }
-    write_recipe(folder, facts, training.curve, training.seconds)
+    write_recipe(folder, facts, training.curve, training.seconds, device)

@@ -120,7 +120,8 @@ Part = Literal["whole", "encoder", "first_token", "per_token"]
 
 
 class Efficiency(_Frozen):
-    """Sizes in weights and bytes, `macs`, latency (milliseconds) and memory of reading one document.
+    """Sizes in weights and bytes, `macs` and the encoder's share of them, latency (milliseconds) and memory of reading
+    one document.
 
     `params_nonzero` counts the non-embedding weights that are not zero; `density` is their share. Latencies are those
     of a fixed number of tokens, timed in turns with the teacher: `latency_ratio` is the median over `latency_rounds` of
@@ -140,6 +141,7 @@ class Efficiency(_Frozen):
     params_nonzero: int
     density: Score
     macs: int | None = None
+    macs_encoder: int | None = None
     size_dense_bytes: int
     size_packed_bytes: int
     latency_ms_p50: Maybe = None

@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.records.files import read_records, write_atomically
 from benchmark.records.record import Record
+from benchmark.records.sizes import read_sizes
 from benchmark.report.against import Teds, teds_of
 from benchmark.report.columns import NONZERO, PACKED, TED, Column, escaped, markdown, repeats
 from benchmark.report.documents import documents_name, scatters
@@ -23,30 +24,38 @@ from benchmark.report.latency import LATENCY, untold_sentence
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
+from benchmark.report.sizes import sizes_summary
 from benchmark.report.sparsity import cliffs, sparsity_name
 
 Sections = dict[Setting, list[Row]]
-BEGIN, END = "<!-- leaderboard: begin", "<!-- leaderboard: end -->"
 _COSTS = (NONZERO, PACKED, *LATENCY)
 _APART = " †"
 
 
 def embed_summary(readme: Path, directory: Path) -> None:
-    """Replace what stands between the marks of `readme` by the summary of the records in `directory`.
+    """Replace what stands between the marks of `readme` by the summary of what `directory` has: records, or costs.
 
     Raises `UserError` if the file cannot be read or lacks the marks.
     """
+    sizes, records = read_sizes(directory), read_records(directory)
+    if sizes is not None:
+        _embed(readme, "costs", sizes_summary(sizes, directory.as_posix()))
+    if records or sizes is None:
+        _embed(readme, "leaderboard", summary_markdown(records, directory.as_posix(), teds_of(directory, records)))
+
+
+def _embed(readme: Path, name: str, summary: str) -> None:
+    """Between ``<!-- NAME: begin ... -->`` and ``<!-- NAME: end -->``."""
+    mark, last = f"<!-- {name}: begin", f"<!-- {name}: end -->"
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {readme}: {error.strerror or error}") from error
-    head, begin, rest = text.partition(BEGIN)
+    head, begin, rest = text.partition(mark)
     first_line, newline, body = rest.partition("\n")
-    _, end, tail = body.partition(END)
+    _, end, tail = body.partition(last)
     if not (begin and newline and end):
-        raise UserError(f"{readme} lacks the line {BEGIN} ... --> or the line {END}")
-    records = read_records(directory)
-    summary = summary_markdown(records, directory.as_posix(), teds_of(directory, records))
+        raise UserError(f"{readme} lacks the line {mark} ... --> or the line {last}")
     write_atomically(readme, f"{head}{begin}{first_line}\n\n{summary}\n\n{end}{tail}".encode())
 
 

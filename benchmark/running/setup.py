@@ -21,10 +21,11 @@ from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job, Planner
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.protocols.paper import upstream_cell
-from benchmark.scales import SCALES, Changes, Scale
+from benchmark.scales import Changes, Scale
+from benchmark.training.trainer import Mechanics
 from benchmark.types import ProtocolName
-from benchmark.zoo.given import open_teacher
-from benchmark.zoo.store import Zoo, open_zoo
+from benchmark.zoo.find import find_zoo
+from benchmark.zoo.store import Zoo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,11 @@ class RunConfig:
     jobs: int = 1
     """How many cells are run side by side, each in a process of its own; a script has to guard its `__main__` then."""
     teacher: str | None = None
-    """A folder or a hub id in the place of the scale's zoo; the scale is then that of this checkpoint."""
+    """A folder or a hub id in the place of the scale's zoo; the scale is that of this checkpoint, or `paper`."""
     changes: Changes = field(default_factory=Changes)
     """What is other than the given teacher brings it."""
+    mechanics: Mechanics = field(default_factory=Mechanics)
+    """How a training fits this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     """
     registry = with_folders(load_plugins(config.plugins), config.data)
     device = find_device(config.device)
-    zoo = open_teacher(config.teacher, config.changes) if config.teacher is not None else open_zoo(SCALES[config.scale])
+    zoo = find_zoo(config.scale, config.teacher, config.changes)
     scale = zoo.scale
     # Read now: what is edited while a run goes on belongs to the next one.
     contents = {
@@ -103,7 +106,7 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
     starts = {name: registry.strategies[name].item.start for name in config.strategies}
     wanted = {name: start.name for name, start in starts.items() if isinstance(start, Reference)}
     left_out = {
-        name: f"{name} is left out: it begins with the reference model {model!r}, which a given teacher does not bring"
+        name: f"{name} is left out: it begins with the reference model {model!r}, and {zoo.given} is alone"
         for name, model in wanted.items()
         if not zoo.brings(model)
     }

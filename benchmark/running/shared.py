@@ -24,6 +24,7 @@ from benchmark.running.setup import Run
 from benchmark.scales import Scale
 from benchmark.scoring.evaluator import Evaluator
 from benchmark.training.compress import TrainingData
+from benchmark.training.trainer import Mechanics
 from benchmark.types import Calibration, Dataset, Split
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import Zoo
@@ -47,6 +48,7 @@ class Shared:
     checkpoints: Checkpoints
     device: torch.device
     workers: int = 1
+    mechanics: Mechanics = field(default_factory=Mechanics)
     _made: dict[Hashable, Any] = field(default_factory=dict)
     _trained_on: list[TrainingData] = field(default_factory=list)
 
@@ -120,7 +122,8 @@ class Shared:
         lost = str(losses(train, processor, self.scale.max_tokens))
         self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._encoded(cell, "validation", 0, self.scale.validation_documents, processor)
-        return TrainingData(cell.dataset, processor, train, validation, self.teacher(job), budget, documents)
+        teacher = self.teacher(job)
+        return TrainingData(cell.dataset, processor, train, validation, teacher, budget, documents, self.mechanics)
 
     def _calibration(self, cell: Cell, count: int) -> Calibration:
         processor = self.processor(cell.dataset)
@@ -172,7 +175,7 @@ class Shared:
 def shared_by(setup: Run, processes: int = 1) -> Shared:
     """What the jobs of a run share that one of so many processes does; nothing of it is made yet."""
     workers = max(1, (os.cpu_count() or 1) // processes)
-    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers)
+    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers, setup.config.mechanics)
 
 
 def _cut(count: int, limit: int | None) -> int:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from benchmark.devices import visible_gpus
 from benchmark.running.agenda import Agenda
 from benchmark.running.outcome import Outcome, Task, carry_out, failed
 from benchmark.running.plan import Job
@@ -26,12 +27,13 @@ from benchmark.running.shared import Shared, shared_by
 class Worker:
     """A process that does one task after the other, until it is stopped or its parent has gone."""
 
-    def __init__(self, config: RunConfig, threads: int) -> None:
+    def __init__(self, config: RunConfig, threads: int, number: int = 0) -> None:
         # A fresh interpreter: what becomes of torch's threads in a fork nobody knows.
         context = get_context("spawn")
         self._config = config
+        self.number = number
         theirs, self._leash = context.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, context, _begin, (theirs, threads))
+        self._pool = ProcessPoolExecutor(1, context, _begin, (theirs, threads, number))
 
     def submit(self, task: Task) -> Future[Outcome]:
         """Raises `BrokenProcessPool` if the process has died since its last task."""
@@ -63,7 +65,7 @@ def side_by_side(agenda: Agenda, setup: Run, count: int) -> Iterator[tuple[Task,
     gone then.
     """
     threads = max(1, torch.get_num_threads() // count)
-    idle = [Worker(setup.config, threads) for _ in range(count)]
+    idle = [Worker(setup.config, threads, number) for number in range(count)]
     last: dict[Worker, Job] = {}
     busy: dict[Future[Outcome], _Busy] = {}
     try:
@@ -82,7 +84,7 @@ def side_by_side(agenda: Agenda, setup: Run, count: int) -> Iterator[tuple[Task,
                     idle.append(done.worker)
                 except BrokenProcessPool:
                     done.worker.stop()
-                    idle.append(Worker(setup.config, threads))
+                    idle.append(Worker(setup.config, threads, done.worker.number))
                     error = "RuntimeError: the process that it ran in was killed, perhaps for want of memory"
                     outcome = failed(done.task, setup, error, time.perf_counter() - done.began)
                 agenda.settle(done.task, outcome)
@@ -100,7 +102,7 @@ def _submitted(worker: Worker, task: Task, config: RunConfig, threads: int) -> t
         return worker, worker.submit(task)
     except BrokenProcessPool:
         worker.stop()
-        another = Worker(config, threads)
+        another = Worker(config, threads, worker.number)
         return another, another.submit(task)
 
 
@@ -108,8 +110,14 @@ _runs: list[tuple[Run, Shared]] = []
 """In a worker: the run that it works for, from its first task on."""
 
 
-def _begin(leash: Connection, threads: int) -> None:
-    """In a worker: it has its share of the threads, its parent tells how far it is, and it ends with its parent."""
+def _begin(leash: Connection, threads: int, number: int) -> None:
+    """In a worker: it has its share of the threads, its parent tells how far it is, and it ends with its parent.
+
+    Of several GPUs it sees one.
+    """
+    gpus = visible_gpus()
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
     torch.set_num_threads(threads)
     os.environ["TTY_COMPATIBLE"] = "0"  # rich draws no bars: those of two processes would be drawn over each other
     threading.Thread(target=_die_with, args=(leash,), daemon=True).start()

@@ -108,10 +108,12 @@ def _stage_width(model: Donut, s: int) -> Slices:
 
 
 def _bridge_writes(model: Donut) -> list[Slice]:
-    if model.encoder.bridge is None:
-        return []
-    writes = [*_norm("encoder.bridge.norm"), Slice("encoder.bridge.rows", 2), Slice("encoder.bridge.columns", 2)]
-    return writes if model.encoder.bridge.adapter is None else [*writes, *_outputs("encoder.bridge.adapter.up")]
+    bridge, writes = model.encoder.bridge, list[Slice]()
+    if bridge is not None and bridge.norm is not None:
+        writes += [*_norm("encoder.bridge.norm"), Slice("encoder.bridge.rows", 2), Slice("encoder.bridge.columns", 2)]
+    if bridge is not None and bridge.adapter is not None:
+        writes += _outputs("encoder.bridge.adapter.up")
+    return writes
 
 
 def _memory_reads(model: Donut) -> list[Slice]:

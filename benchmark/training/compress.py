@@ -23,8 +23,9 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
+from benchmark.training.board import Board
 from benchmark.training.journal import Curve, Journal
-from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Mechanics, Schedule, train
 from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
 _LARGEST_CACHE = 2**30
@@ -48,6 +49,7 @@ class TrainingData:
     teacher: Donut
     budget: Budget
     documents: int
+    mechanics: Mechanics = field(default_factory=Mechanics)
     _taught: dict[bool, Outputs | None] = field(default_factory=dict, init=False)
 
     @property
@@ -133,10 +135,12 @@ def train_strategy(
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
+    if data.mechanics.board is not None:
+        callbacks.append(Board(data.mechanics.board, title, journal))
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )
-    train(model, Documents(data.pages), schedule, _Taught(objective, data), title, folder, callbacks)
+    train(model, Documents(data.pages), schedule, _Taught(objective, data), title, folder, callbacks, data.mechanics)
     if attached is not None:
         attached.check()
     return journal.curve

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -25,6 +28,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from benchmark.devices import precision
+from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar, silent
@@ -50,6 +54,34 @@ class Schedule:
     save_steps: int = 0
     clip: float = 1.0
     optimizer: OptimizerName = "muon"
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanics:
+    """How a training fits a machine. What is learnt is the same, but for the last digits and what is said here.
+
+    A batch is seen in `accumulate` parts, whose losses are averaged: a token then counts as the others of its part.
+    Under `checkpointing` activations are computed again in the backward pass instead of kept. `board` is a folder for
+    TensorBoard's logs.
+    """
+
+    accumulate: int = 1
+    checkpointing: bool = False
+    board: Path | None = None
+
+    def part(self, batch: int) -> int:
+        """Documents at once. `UserError` if a batch does not fall into as many parts."""
+        if batch % self.accumulate:
+            raise UserError(f"a batch of {batch} documents does not fall into {self.accumulate} equal parts")
+        return batch // self.accumulate
+
+
+class _OneDevice(TrainingArguments):
+    """Where its model is: `Trainer` would split a batch over all GPUs in sight, where cells are spread over them."""
+
+    @property
+    def n_gpu(self) -> int:
+        return min(1, int(super().n_gpu))
 
 
 class Documents(TorchDataset[dict[str, Any]]):
@@ -81,6 +113,20 @@ class Documents(TorchDataset[dict[str, Any]]):
         }
 
 
+class _WholeBatches(Sampler[int]):
+    """An order of documents without those that fill no batch, whatever the parts that batches are seen in."""
+
+    def __init__(self, order: Sampler[int], batch: int) -> None:
+        self._order = order
+        self._count = len(order) // batch * batch  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(iter(self._order), self._count)
+
+    def __len__(self) -> int:
+        return self._count
+
+
 class _Loop(Trainer):
     """`Trainer` with a loss from outside."""
 
@@ -88,16 +134,29 @@ class _Loop(Trainer):
         super().__init__(**kwargs)
         self._loss = loss
         self._losses = losses
+        self._parts: list[float] = []
+        self.model_accepts_loss_kwargs = False  # or it would leave the mean over the parts of a batch to the loss
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        order: Any = super()._get_train_sampler(*args, **kwargs)
+        return _WholeBatches(order, batch)
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)
-        self._losses.append(float(loss.detach()))
-        if not math.isfinite(self._losses[-1]):
+        self._parts.append(float(loss.detach()))
+        if not math.isfinite(self._parts[-1]):
             # What is kept led here: the next attempt begins anew, and cannot slip past this step.
             shutil.rmtree(str(self.args.output_dir), ignore_errors=True)
             step = self.state.global_step + 1
-            raise FloatingPointError(f"the loss of step {step} of {self.state.max_steps} is {self._losses[-1]}")
+            raise FloatingPointError(f"the loss of step {step} of {self.state.max_steps} is {self._parts[-1]}")
+        if len(self._parts) == self.args.gradient_accumulation_steps:
+            self._losses.append(fmean(self._parts))
+            self._parts.clear()
         return loss
+
+
+_PLAIN = Mechanics()
 
 
 def train(
@@ -108,19 +167,23 @@ def train(
     title: str,
     folder: Path,
     callbacks: list[TrainerCallback],
+    mechanics: Mechanics = _PLAIN,
 ) -> list[float]:
     """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any.
 
     A loss that is not finite ends it at once: raises `FloatingPointError` with the step (from 1) and empties `folder`.
+    Raises `UserError` for mechanics that the batch does not fit.
     """
     eager_attention(model)
+    if mechanics.checkpointing:
+        _recompute(model, True)
     losses: list[float] = []
     bar = Bar(title, losses)
     loop = _Loop(
         loss,
         losses,
         model=model,
-        args=_arguments(schedule, folder, model.device.type),
+        args=_arguments(schedule, folder, model.device.type, mechanics),
         train_dataset=documents,
         data_collator=documents.collate,
         callbacks=[*callbacks, bar],
@@ -132,7 +195,16 @@ def train(
             loop.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
     finally:
         bar.stop()
+        if mechanics.checkpointing:
+            _recompute(model, False)
     return losses
+
+
+def _recompute(model: Donut, activations: bool) -> None:
+    """Whether the backward pass computes activations again; transformers is about to rename what says so."""
+    action = f"checkpointing_{'enable' if activations else 'disable'}"
+    switch: Any = getattr(model, f"activation_{action}", None) or getattr(model, f"gradient_{action}")
+    switch(*([{"use_reentrant": False}] if activations else []))
 
 
 def eager_attention(model: Donut) -> None:
@@ -140,12 +212,13 @@ def eager_attention(model: Donut) -> None:
     model.decoder.set_attn_implementation("eager")
 
 
-def _arguments(schedule: Schedule, folder: Path, device: str) -> TrainingArguments:
+def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechanics) -> TrainingArguments:
     warmup = OPTIMIZERS[schedule.optimizer].warmup if schedule.warmup is None else schedule.warmup
-    return TrainingArguments(
+    return _OneDevice(
         output_dir=str(folder),
         max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.batch,
+        per_device_train_batch_size=mechanics.part(schedule.batch),
+        gradient_accumulation_steps=mechanics.accumulate,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(warmup * schedule.steps),
@@ -156,7 +229,8 @@ def _arguments(schedule: Schedule, folder: Path, device: str) -> TrainingArgumen
         save_strategy="steps" if schedule.save_steps else "no",
         save_steps=schedule.save_steps or 500,
         save_total_limit=1,
-        logging_strategy="no",
+        logging_strategy="steps" if mechanics.board else "no",
+        logging_steps=1,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,

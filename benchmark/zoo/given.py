@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.models.hub import find_checkpoint
-from benchmark.scales import TINY, Architecture, Budget, Changes, Scale
+from benchmark.scales import FINE_TUNING, LONG_FINE_TUNING, TINY, Architecture, Changes, Scale
 from benchmark.types import Dataset, Json
 from benchmark.zoo.store import Zoo, content_hash
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 _MODEL = ("*.safetensors", "*.safetensors.index.json", "config.json")
 _PROCESSOR = ("*tokenizer*.json", "*processor*.json", "special_tokens_map.json", "added_tokens.json", "*.model")
 _LONGEST = 40
-_LEARNING_RATE = 3e-5
-"""Of Donut's fine-tuning (clovaai/donut, config/train_cord.yaml)."""
-_QUICK = Budget(0, 2400, batch=8, learning_rate=_LEARNING_RATE, evaluations=2, save_steps=100, optimizer="adam")
-_FULL = replace(_QUICK, task_documents=24_000, evaluations=10, save_steps=250)
-"""As many as Donut's 30 epochs of the 800 receipts of CORD."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +127,9 @@ def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
         initial_std=decoder.init_std,
         bridge=getattr(encoder, "bridge", None) is not None,
         teacher=architecture,
-        quick=changes.of(_QUICK),
-        full=changes.of(_FULL),
-        task_teacher=changes.of(_FULL),
+        quick=changes.of(FINE_TUNING),
+        full=changes.of(LONG_FINE_TUNING),
+        task_teacher=changes.of(LONG_FINE_TUNING),
     )
 
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from benchmark.devices import environment
 from benchmark.errors import UserError
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Json
 
 if TYPE_CHECKING:
+    import torch
     from transformers import DonutProcessor
 
     from benchmark.models.donut import Donut
@@ -112,13 +111,13 @@ def _read_recipe(folder: Path) -> dict[str, Any]:
     return recipe
 
 
-def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, seconds: float) -> None:
+def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, seconds: float, device: torch.device) -> None:
     """How the checkpoint in `folder` was made (`facts`), its validation curve, what it took: ``recipe.json``."""
     record = {
         **facts,
         "curve": curve,
         "hours": round(seconds / 3600, 3),
-        "environment": environment(torch.device("cpu")),
+        "environment": environment(device),
     }
     (folder / RECIPE).write_text(json.dumps(record, indent=2) + "\n")
 

@@ -9,7 +9,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmark.models.donut import Donut
-from benchmark.models.macs import count_macs
+from benchmark.models.macs import Macs, count_macs
 from benchmark.scales import TINY
 
 PIXELS = torch.zeros(1, 3, TINY.height, TINY.width)
@@ -41,7 +41,7 @@ def decoder_by_hand(tokens: int, vocabulary: int) -> int:
 
 @pytest.mark.parametrize("tokens", [1, 2, 32])
 def test_macs_are_those_counted_by_hand(teacher: Donut, tokens: int) -> None:
-    by_hand = encoder_by_hand() + decoder_by_hand(tokens, teacher.decoder.lm_head.weight.shape[0])
+    by_hand = Macs(encoder_by_hand(), decoder_by_hand(tokens, teacher.decoder.lm_head.weight.shape[0]))
     assert count_macs(teacher, PIXELS, PROMPT, tokens) == by_hand
 
 

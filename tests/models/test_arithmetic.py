@@ -9,7 +9,7 @@ import torch
 
 from benchmark.models.arithmetic import donut_macs
 from benchmark.models.donut import build
-from benchmark.models.macs import count_macs
+from benchmark.models.macs import Macs, count_macs
 from benchmark.models.shapes import sketched
 from benchmark.scales import TINY, Architecture, Scale
 from benchmark.slicing.donut import units_of
@@ -23,14 +23,14 @@ THREE_STAGES = replace(TINY.teacher, depths=(1, 2, 1), encoder_heads=(1, 2, 3))
 KINDS: tuple[Kind, ...] = ("ffn", "heads", "width", "layers")
 
 
-def both(scale: Scale, architecture: Architecture, tokens: int, kinds: tuple[Kind, ...] = ()) -> tuple[int, int]:
+def both(scale: Scale, architecture: Architecture, tokens: int, kinds: tuple[Kind, ...] = ()) -> tuple[Macs, Macs]:
     """By the shapes and counted, after every other unit of these kinds has gone."""
     model = build(replace(scale, teacher=architecture), architecture, VOCABULARY, seed=0)
     for kind in kinds:
         cut(model, {group: list(range(0, group.count, 2)) for group in units_of(model, kind)})
     page = (scale.height, scale.width)
     return (
-        donut_macs(sketched(model), page, tokens).total,
+        donut_macs(sketched(model), page, tokens),
         count_macs(model, torch.zeros(1, 3, *page), prompt=5, tokens=tokens),
     )
 

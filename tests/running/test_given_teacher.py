@@ -75,8 +75,8 @@ class TestRun:
     def test_what_needs_another_reference_is_left_out_by_name(self, foreign: Path, tmp_path: Path) -> None:
         names = ("teacher", "none", "distill")
         assert outline(set_up(given(foreign, tmp_path, strategies=names)))[:2] == [
-            "none is left out: it begins with the reference model 'none', which a given teacher does not bring",
-            "distill is left out: it begins with the reference model 'small', which a given teacher does not bring",
+            "none is left out: it begins with the reference model 'none', and My Donut is alone",
+            "distill is left out: it begins with the reference model 'small', and My Donut is alone",
         ]
 
     def test_nothing_left_is_refused(self, foreign: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ class TestCommand:
         ("options", "line"),
         [
             (["--teacher", "x", "--protocol", "paper"], "--teacher goes with --protocol task"),
-            (["--documents", "5"], "go with --teacher alone"),
+            (["--documents", "5"], "go with --teacher or --scale paper"),
             (["--teacher", "x", "--learning-rate", "-1"], "--learning-rate -1 is not above 0"),
             (["--teacher", "x", "--learning-rate", "nan"], "--learning-rate nan is not above 0"),
             (["--teacher", "nowhere"], "nowhere is no checkpoint: there is no such folder"),

@@ -27,7 +27,7 @@ def parameters(model: Donut) -> int:
 
 
 def macs(model: Donut) -> int:
-    return count_macs(model, torch.zeros(1, 3, *PAGE), 5, 64)
+    return count_macs(model, torch.zeros(1, 3, *PAGE), 5, 64).total
 
 
 def widths(model: Donut, kind: Kind) -> dict[str, int]:

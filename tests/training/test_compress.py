@@ -23,7 +23,7 @@ from benchmark.scales import TINY, Budget
 from benchmark.training import compress
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.journal import Curve
-from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Schedule
+from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Mechanics, Schedule
 from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
 
 BUDGET = Budget(reading_documents=6, task_documents=6, batch=4, learning_rate=0.02, evaluations=2)
@@ -41,6 +41,7 @@ class FakeTrainer:
     title: str = ""
     folder: Path = field(init=False)
     callbacks: list[Any] = field(init=False)
+    mechanics: Mechanics = field(init=False)
 
     def __call__(
         self,
@@ -51,7 +52,9 @@ class FakeTrainer:
         title: str,
         folder: Path,
         callbacks: list[Any],
+        mechanics: Mechanics,
     ) -> None:
+        self.mechanics = mechanics
         self.model, self.documents, self.plan, self.loss = model, documents, plan, loss
         self.title, self.folder, self.callbacks = title, folder, callbacks
 
@@ -290,6 +293,7 @@ class TestPlan:
         train_strategy(student, strategy(CrossEntropy()), data, 0.003, nothing, 7, "a title", tmp_path / "x")
         assert trainer.plan == Schedule(steps=3, batch=2, learning_rate=0.003, seed=7, save_steps=11)
         assert trainer.model is student
+        assert trainer.mechanics == Mechanics()
         assert (trainer.title, trainer.folder) == ("a title", tmp_path / "x")
 
     def test_it_trains_on_the_documents_of_the_course_not_on_validation(

@@ -1,0 +1,56 @@
+"""``costs``: what every strategy's model costs at a scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import (
+    DEVICES,
+    DeviceOption,
+    NamesOption,
+    PluginOption,
+    ScaleOption,
+    TeacherOption,
+    find_scale,
+)
+from benchmark.plugin.manager import check_known, load_plugins
+
+
+def costs(
+    scale: ScaleOption = "paper",
+    strategies: NamesOption = "all",
+    teacher: TeacherOption = None,
+    output: Annotated[Path, typer.Option(help="Where costs.json and costs.md go.")] = Path("reports/local/costs"),
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often each model is timed, in turns; from 6 on latencies have an interval.")
+    ] = 6,
+    plugin: PluginOption = None,
+    device: DeviceOption = "auto",
+) -> int:
+    """Measure what each strategy's model costs at a scale: weights, MACs, bytes, memory, latency. Nothing is trained.
+
+    Weights are random where the scale has no checkpoints here: costs do not ask what was learnt.
+    """
+    sizes = find_scale(scale)
+    check_known("device", device, DEVICES)
+    registry = load_plugins(plugin or ())
+    chosen = [registry.strategies[name].item for name in registry.select("strategy", strategies)]
+
+    from benchmark.devices import find_device
+    from benchmark.records.sizes import write_sizes
+    from benchmark.report.sizes import sizes_markdown, write_sizes_page
+    from benchmark.sizing.costs import measure_sizes
+    from benchmark.sizing.references import references_of
+
+    references, processor = references_of(registry, sizes, teacher)
+    found = measure_sizes(chosen, references, processor, find_device(device), rounds)
+    write_sizes(output, found)
+    typer.echo(sizes_markdown(found))
+    typer.echo(f"see {write_sizes_page(output, found)}")
+    failed = [row for row in found.rows if row.error is not None]
+    for row in failed:
+        typer.echo(f"donutbench: {', '.join(row.strategies)}, failed: {row.error}", err=True)
+    return 1 if failed else 0

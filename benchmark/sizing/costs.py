@@ -1,0 +1,76 @@
+"""The costs of the models that strategies begin with, each start applied once and all timed in turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from transformers import DonutProcessor
+
+from benchmark.devices import environment, move
+from benchmark.measure import Subject, measure
+from benchmark.models.donut import Donut
+from benchmark.models.macs import FIXED_TOKENS
+from benchmark.plugin.identity import identity
+from benchmark.records.record import Efficiency
+from benchmark.records.sizes import Sized, Sizes
+from benchmark.running.cells import describe
+from benchmark.running.recording import error_line
+from benchmark.scales import Scale
+from benchmark.sizing.references import Blank
+from benchmark.types import Strategy
+
+_SEED = 0
+
+
+def measure_sizes(
+    strategies: Sequence[Strategy],
+    references: Blank,
+    processor: DonutProcessor,
+    device: torch.device,
+    rounds: int,
+) -> Sizes:
+    """The costs of what each strategy begins with, beside the teacher's; a start that fails costs its own row alone."""
+    scale, groups = references.scale, dict[str, list[Strategy]]()
+    for strategy in strategies:
+        same = json.dumps(identity(strategy.start, f"strategy {strategy.name!r}: start"), sort_keys=True)
+        groups.setdefault(same, []).append(strategy)
+    tables: dict[str, int] = {}
+
+    def load(name: str, strategy: Strategy) -> Subject:
+        model = strategy.start(references, scale, _SEED)
+        assert isinstance(model, Donut)
+        tables[name] = model.decoder.get_input_embeddings().weight.numel()
+        return _subject(model, processor, scale, device)
+
+    teacher = _subject(references.load("teacher"), processor, scale, device)
+    found = measure(teacher, {name: partial(load, name, group[0]) for name, group in groups.items()}, rounds)
+    return Sizes(
+        scale=scale.name,
+        weights=None if references.zoo is None else references.zoo.given or f"the zoo of scale {scale.name}",
+        page=(scale.height, scale.width),
+        tokens=min(FIXED_TOKENS, scale.max_tokens - 1),
+        device=device.type,
+        environment=environment(device),
+        rows=tuple(_sized(group, found[name], tables.get(name)) for name, group in groups.items()),
+    )
+
+
+def _subject(model: Donut, processor: DonutProcessor, scale: Scale, device: torch.device) -> Subject:
+    """What reads a blank page: what stands on it costs nothing."""
+    page = torch.full((1, scale.height, scale.width), 255, dtype=torch.uint8)
+    return Subject(move(model, device), processor, page, processor.tokenizer.pad_token, scale.max_tokens)
+
+
+def _sized(group: Sequence[Strategy], found: Efficiency | Exception, table: int | None) -> Sized:
+    return Sized(
+        strategies=tuple(strategy.name for strategy in group),
+        paper_names=tuple(strategy.paper_name for strategy in group if strategy.paper_name),
+        start=describe(group[0].start),
+        reference=any(strategy.reference for strategy in group),
+        token_table=table,
+        efficiency=None if isinstance(found, Exception) else found,
+        error=error_line(found) if isinstance(found, Exception) else None,
+    )

@@ -1,0 +1,69 @@
+"""Reference models for costs alone: those of a zoo, or of random weights where a scale has no checkpoints here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers import DonutProcessor
+
+from benchmark.errors import UserError
+from benchmark.models.donut import Donut, build
+from benchmark.models.processor import build_processor
+from benchmark.plugin.manager import Registry
+from benchmark.scales import PAPER, Changes, Scale
+from benchmark.types import Calibration
+from benchmark.zoo.find import find_zoo
+from benchmark.zoo.store import SHIPPED, Zoo
+
+VOCABULARY = 57_525
+"""Tokens of DONUT-base (naver-clova-ix/donut-base)."""
+_SEEDS = {"teacher": 0, "none": 1, "small": 2}
+_LABELS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """References as a start sees them: models, and documents of noise.
+
+    What is random says nothing of which weights a start removes, and all of how many.
+    """
+
+    scale: Scale
+    vocabulary: int
+    zoo: Zoo | None = None
+    """None: weights are random."""
+
+    def load(self, name: str) -> Donut:
+        """Raises `UserError` for a reference that is not known, or not in the zoo."""
+        if self.zoo is not None:
+            return self.zoo.load(name)
+        if name not in _SEEDS:
+            raise UserError(f"there is no reference model {name!r}")
+        sizes = self.scale.small if name == "small" else self.scale.teacher
+        model = build(self.scale, sizes, self.vocabulary, _SEEDS[name])
+        model.train(False)
+        return model
+
+    def calibration(self, count: int) -> Calibration:
+        draws = torch.Generator().manual_seed(0)
+        pixels = torch.rand(count, 3, self.scale.height, self.scale.width, generator=draws) * 2 - 1
+        labels = torch.randint(self.vocabulary, (count, _LABELS), generator=draws)
+        return Calibration(pixels, labels.roll(1, 1), labels)
+
+
+def references_of(registry: Registry, scale: Scale, teacher: str | None) -> tuple[Blank, DonutProcessor]:
+    """Those of a given teacher, or of the zoo that ships with a scale, or random ones; and a processor for its pages.
+
+    Raises `UserError` for a teacher that cannot be read.
+    """
+    zoo = None
+    if teacher is not None or (SHIPPED / scale.name).is_dir():
+        zoo = find_zoo(scale.name, teacher, Changes())
+    if zoo is not None:
+        processor = zoo.processor()
+        return Blank(zoo.scale, len(processor.tokenizer), zoo), processor
+    # It knows the letters of the embedded data; what it says is not read.
+    processor = build_processor(scale, [e.item for e in registry.datasets.values() if e.item.embedded])
+    vocabulary = VOCABULARY if scale.name == PAPER.name else len(processor.tokenizer)
+    return Blank(scale, vocabulary), processor

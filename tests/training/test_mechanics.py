@@ -1,0 +1,123 @@
+"""How a training fits a machine: parts of a batch, activations computed again, logs. What is learnt stays the same."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from transformers import DonutProcessor
+
+from benchmark import CrossEntropy, Strategy, UserError, reference
+from benchmark.models.donut import Donut, build
+from benchmark.models.encoded import EncodedDocuments
+from benchmark.models.processor import to_pixels
+from benchmark.scales import TINY, Budget
+from benchmark.training.compress import TrainingData, train_strategy
+from benchmark.training.trainer import Batch, Documents, Mechanics, Schedule, train
+from benchmark.types import Dataset
+
+PLAN = Schedule(steps=3, batch=4, learning_rate=1e-3, optimizer="adam")
+BUDGET = Budget(0, 8, batch=4, learning_rate=1e-3, evaluations=2, optimizer="adam")
+
+
+@pytest.fixture
+def student(processor: DonutProcessor) -> Donut:
+    torch.manual_seed(0)
+    return build(TINY, replace(TINY.small, depths=(2, 2)), len(processor.tokenizer), seed=0)
+
+
+class ByDocument:
+    """A loss that is a mean over documents, whose means over equal parts of a batch have the batch's mean."""
+
+    def __init__(self, processor: DonutProcessor) -> None:
+        self._processor = processor
+        self.at_once: list[int] = []
+
+    def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
+        self.at_once.append(len(batch["rows"]))
+        output = model(
+            pixel_values=to_pixels(self._processor, batch["pages"]),
+            decoder_input_ids=batch["labels"][:, :3].clamp(min=0),
+            use_cache=False,
+        )
+        mean: torch.Tensor = output.logits.float().square().mean((1, 2)).mean()
+        return mean
+
+
+@pytest.fixture
+def in_one(
+    student: Donut, pages: EncodedDocuments, processor: DonutProcessor, tmp_path: Path
+) -> tuple[Donut, list[float]]:
+    model = deepcopy(student)
+    return model, train(model, Documents(pages), PLAN, ByDocument(processor), "whole", tmp_path / "whole", [])
+
+
+def assert_same(ours: Donut, theirs: Donut) -> None:
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4), name
+
+
+def test_a_batch_in_parts_is_the_same_batch(
+    student: Donut,
+    in_one: tuple[Donut, list[float]],
+    pages: EncodedDocuments,
+    processor: DonutProcessor,
+    tmp_path: Path,
+) -> None:
+    loss = ByDocument(processor)
+    losses = train(student, Documents(pages), PLAN, loss, "parts", tmp_path / "parts", [], Mechanics(accumulate=4))
+    model, expected = in_one
+    assert loss.at_once == [1] * 12
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert_same(student, model)
+
+
+def test_activations_that_are_computed_again_are_the_same(
+    student: Donut,
+    in_one: tuple[Donut, list[float]],
+    pages: EncodedDocuments,
+    processor: DonutProcessor,
+    tmp_path: Path,
+) -> None:
+    mechanics = Mechanics(checkpointing=True)
+    losses = train(student, Documents(pages), PLAN, ByDocument(processor), "again", tmp_path / "again", [], mechanics)
+    model, expected = in_one
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert_same(student, model)
+
+
+def test_parts_that_are_not_equal_are_refused(
+    student: Donut, pages: EncodedDocuments, processor: DonutProcessor, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^a batch of 4 documents does not fall into 3 equal parts$"):
+        train(student, Documents(pages), PLAN, ByDocument(processor), "", tmp_path, [], Mechanics(accumulate=3))
+
+
+def test_a_board_has_losses_rates_and_the_validation_curve(
+    student: Donut,
+    model: Donut,
+    pages: EncodedDocuments,
+    datasets: dict[str, Dataset],
+    processor: DonutProcessor,
+    tmp_path: Path,
+) -> None:
+    mechanics = Mechanics(board=tmp_path / "logs")
+    documents = pages
+    data = TrainingData(
+        datasets["receipts-mini"], processor, documents, documents.head(2), model, BUDGET, 16, mechanics
+    )
+    strategy = Strategy("mine", "", reference("small"), CrossEntropy())
+    curve = train_strategy(student, strategy, data, 1e-3, lambda model: 0.25, 0, "mine on receipts", tmp_path / "work")
+    (folder,) = (tmp_path / "logs").iterdir()
+    assert folder.name == "mine-on-receipts"
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "grad_norm", "validation N-TED"}
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    assert (
+        [(event.step, event.value) for event in events.Scalars("validation N-TED")] == curve == [(2, 0.25), (4, 0.25)]
+    )
