@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import benchmark.pretraining.pretrain as module
 from benchmark.errors import UserError
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.checkpoint import WEIGHTS, fingerprint, load_checkpoint
+from benchmark.models.donut import Donut, configuration
+from benchmark.models.parameters import non_embeddings
 from benchmark.plugin.manager import load_plugins
 from benchmark.pretraining.pretrain import Recipe, pretrain, recipes
-from benchmark.scales import TINY, Scale
+from benchmark.scales import MINI, PAPER, TINY, Scale
 from benchmark.training.journal import Journal
 from benchmark.types import Dataset, Document, Split
 from benchmark.zoo.store import Zoo
@@ -140,3 +143,29 @@ def test_the_baseline_sees_a_22nd_of_the_documents() -> None:
     assert by_name["none"].documents == by_name["teacher"].documents // 22
     assert by_name["none"].architecture == by_name["teacher"].architecture
     assert by_name["receipts-mini/teacher"].start == "teacher"
+
+
+@pytest.mark.slow
+def test_the_scale_for_one_gpu_takes_its_steps_on_a_cpu_too(
+    datasets: list[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(scale: Scale, tasks: Sequence[str]) -> tuple[Recipe, ...]:
+        return tuple(
+            replace(recipe, documents=2, batch=1, steps=2, encoder_share=0.5) for recipe in recipes(scale, tasks)
+        )
+
+    monkeypatch.setattr(module, "recipes", few)
+    scale = replace(MINI, validation_documents=1, max_tokens=192)
+    (teacher,) = pretrain(scale, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"])
+    assert [step for step, _ in json.loads((teacher / "recipe.json").read_text())["curve"]] == [1, 2]
+    with torch.device("meta"):
+        small = Donut(configuration(MINI, MINI.small, 100))
+    models = load_checkpoint(teacher).model, small
+    whole, quarter = (sum(weight.numel() for weight in non_embeddings(model).values()) for model in models)
+    assert 16e6 < whole < 17e6
+    assert quarter / whole == pytest.approx(37 / 141, abs=0.01)
+
+
+def test_the_paper_s_teacher_comes_from_the_hub(datasets: list[Dataset], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--scale paper: its teacher is not made here; tiny and mini are"):
+        pretrain(PAPER, datasets, [], tmp_path / "zoo", tmp_path / "work")

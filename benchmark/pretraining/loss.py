@@ -42,9 +42,10 @@ class PretrainingLoss:
         if done < self.encoder_share:
             return reader.loss(cells, batch["labels"], places)
         aid = max(0.0, 1 - (done - self.encoder_share) / (self.aided_share - self.encoder_share))
+        memory = model.enc_to_dec_proj(cells) if hasattr(model, "enc_to_dec_proj") else cells
         output = model.decoder(
             input_ids=decoder_inputs(batch["labels"], self.prompt, self.processor.tokenizer.pad_token_id),
-            encoder_hidden_states=cells,
+            encoder_hidden_states=memory,
             use_cache=False,
             output_attentions=aid > 0,
         )

@@ -108,14 +108,13 @@ def pretrain(
 
     First the references, then what each of `strategies` becomes upstream. `UserError` for an unknown name in `only`.
     """
-    processor = _processor(scale, datasets, output)
     by_name = {dataset.name: dataset for dataset in datasets}
     tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
     plan = {recipe.name: recipe for recipe in recipes(scale, tasks)}
     readers = {f"{UPSTREAM}/{strategy.name}": strategy for strategy in strategies if learns_upstream(strategy)}
     for name in only:
         check_known("checkpoint", name, [*plan, *readers])
-    made = []
+    processor, made = _processor(scale, datasets, output), []
     for name in [*plan, *readers]:
         if (output / name / RECIPE).is_file() or (only and name not in only):
             continue
