@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Made after the installation, so that a broken one is tried again; older than pyproject.toml means install again.
 INSTALLED := .venv/.installed
 
-.PHONY: bench test lint fix types mutate check-reports
+.PHONY: bench test test-large lint fix types mutate check-reports
 
 # Two cells at a time: one training leaves most of a second core idle.
 bench: $(INSTALLED)
@@ -13,6 +13,10 @@ bench: $(INSTALLED)
 # A process a core, each on one thread: the tests are many short steps, in which a second thread mostly waits.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# Models of the paper's own size, which a test otherwise only counts: minutes, and up to 20 GiB.
+test-large: $(INSTALLED)
+	$(BIN)/python -m pytest -m large
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -42,9 +46,14 @@ check-reports: $(INSTALLED)
 	diff -r --exclude=results --exclude=figures reports/tiny "$$copy" && \
 	cp README.md "$$copy/README.md" && \
 	$(BIN)/python -m benchmark report reports/tiny --readme "$$copy/README.md" && \
+	diff README.md "$$copy/README.md" && \
+	cp reports/paper-costs/costs.json "$$copy" && rm -r "$$copy/results" && \
+	$(BIN)/python -m benchmark report "$$copy" && \
+	diff reports/paper-costs/costs.md "$$copy/costs.md" && \
+	$(BIN)/python -m benchmark report reports/paper-costs --readme "$$copy/README.md" && \
 	diff README.md "$$copy/README.md"
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
