@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Made after the installation, so that a broken one is tried again; older than pyproject.toml means install again.
 INSTALLED := .venv/.installed
 
-.PHONY: bench test test-large lint fix types mutate check-reports
+.PHONY: bench test test-long test-large lint fix types mutate check-reports
 
 # Two cells at a time: one training leaves most of a second core idle.
 bench: $(INSTALLED)
@@ -13,6 +13,10 @@ bench: $(INSTALLED)
 # A process a core, each on one thread: the tests are many short steps, in which a second thread mostly waits.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# Whole runs side by side, killed and gone on with: CI does them too.
+test-long: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n auto
 
 # Models of the paper's own size, which a test otherwise only counts: minutes, and up to 20 GiB.
 test-large: $(INSTALLED)

@@ -73,6 +73,7 @@ def test_it_goes_on_after_a_kill(
     assert pretrain(QUICK, datasets, [], tmp_path / "zoo", tmp_path / "work", ["teacher"]) == []
 
 
+@pytest.mark.long
 def test_a_strategy_reads_on_after_a_kill_and_is_stored_without_its_zeros(
     datasets: list[Dataset], short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_strategy_reads_on_after_a_kill_and_is_stored_without_its_zeros(
     assert fingerprint(zoo.load_upstream("prune-distill")) == fingerprint(load_checkpoint(made).model)
 
 
+@pytest.mark.long
 def test_test_documents_are_never_read(datasets: list[Dataset], short: None, tmp_path: Path) -> None:
     """What is chosen while a zoo is made would otherwise be chosen on what its rows are compared by."""
     splits: set[str] = set()
@@ -145,7 +147,7 @@ def test_the_baseline_sees_a_22nd_of_the_documents() -> None:
     assert by_name["receipts-mini/teacher"].start == "teacher"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_scale_for_one_gpu_takes_its_steps_on_a_cpu_too(
     datasets: list[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

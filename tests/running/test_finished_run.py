@@ -301,6 +301,7 @@ class TestMeasuring:
 class TestSideBySide:
     """What differs in more than its seed has files of its own: nothing finished is overwritten by something else."""
 
+    @pytest.mark.long
     def test_limits_options_and_seeds(self, tmp_path: Path) -> None:
         one = config(tmp_path, strategies=("prune",), limit=2)
         others = [

@@ -38,6 +38,7 @@ def command(output: Path, folder: Path, *more: str) -> list[str]:
     return [*fixed, "--strategies", "teacher,prune", *more]
 
 
+@pytest.mark.long
 def test_a_run_side_by_side_reads_it_and_says_what_to_know(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

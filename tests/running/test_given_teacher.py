@@ -144,6 +144,7 @@ class TestRun:
         assert content_of(apart) != before
 
 
+@pytest.mark.long
 def test_from_a_checkpoint_and_a_folder_to_a_model_that_plain_transformers_reads(
     foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

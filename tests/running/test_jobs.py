@@ -98,6 +98,7 @@ def sudden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_side_by_side_gives_the_same_and_a_process_that_dies_costs_its_cell(sudden: Path, tmp_path: Path) -> None:
     names, data = ("gone", "teacher", "prune", "slow"), ("receipts-mini", "parcels-mini")
     both = config(tmp_path / "two", strategies=names, datasets=data, plugins=(sudden,), jobs=2)

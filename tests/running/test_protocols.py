@@ -83,6 +83,7 @@ class TestTask:
         # A stranger's trains on as many under both: under `task` all of them are of the task.
         assert documents == {"task": 64, "paper": 24_000 + 24 if name == "prune-distill" else 64}
 
+    @pytest.mark.long
     def test_data_to_read_gets_the_whole_budget_too(self, bench: Bench, datasets: dict[str, Dataset]) -> None:
         letters = replace(datasets["synthdog-mini"], name="letters")
         assert bench.trained(cell(DENSE, letters, "task")).training.documents == 64
