@@ -103,7 +103,7 @@ def run(
     from benchmark.running.runner import outline
     from benchmark.running.runner import run as run_cells
     from benchmark.running.setup import RunConfig, set_up
-    from benchmark.training.trainer import Mechanics
+    from benchmark.training.mechanics import Mechanics
 
     config = RunConfig(
         strategies=chosen_strategies,

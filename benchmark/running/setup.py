@@ -22,7 +22,7 @@ from benchmark.running.plan import Job, Planner
 from benchmark.running.protocols import BY_NAME
 from benchmark.running.protocols.paper import upstream_cell
 from benchmark.scales import Changes, Scale
-from benchmark.training.trainer import Mechanics
+from benchmark.training.mechanics import Mechanics
 from benchmark.types import ProtocolName
 from benchmark.zoo.find import find_zoo
 from benchmark.zoo.store import Zoo

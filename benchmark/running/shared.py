@@ -24,7 +24,7 @@ from benchmark.running.setup import Run
 from benchmark.scales import Scale
 from benchmark.scoring.evaluator import Evaluator
 from benchmark.training.compress import TrainingData
-from benchmark.training.trainer import Mechanics
+from benchmark.training.mechanics import Mechanics
 from benchmark.types import Calibration, Dataset, Split
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import Zoo

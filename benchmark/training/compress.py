@@ -25,7 +25,8 @@ from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.board import Board
 from benchmark.training.journal import Curve, Journal
-from benchmark.training.trainer import Batch, Documents, EverySteps, Mechanics, Schedule, train
+from benchmark.training.mechanics import Mechanics
+from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
 from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
 
 _LARGEST_CACHE = 2**30

@@ -28,11 +28,11 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from benchmark.devices import precision
-from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.progress import Bar, silent
 from benchmark.scales import OptimizerName
+from benchmark.training.mechanics import Mechanics
 from benchmark.training.optimizers import OPTIMIZERS
 
 Batch = dict[str, torch.Tensor]
@@ -54,26 +54,6 @@ class Schedule:
     save_steps: int = 0
     clip: float = 1.0
     optimizer: OptimizerName = "muon"
-
-
-@dataclass(frozen=True, slots=True)
-class Mechanics:
-    """How a training fits a machine. What is learnt is the same, but for the last digits and what is said here.
-
-    A batch is seen in `accumulate` parts, whose losses are averaged: a token then counts as the others of its part.
-    Under `checkpointing` activations are computed again in the backward pass instead of kept. `board` is a folder for
-    TensorBoard's logs.
-    """
-
-    accumulate: int = 1
-    checkpointing: bool = False
-    board: Path | None = None
-
-    def part(self, batch: int) -> int:
-        """Documents at once. `UserError` if a batch does not fall into as many parts."""
-        if batch % self.accumulate:
-            raise UserError(f"a batch of {batch} documents does not fall into {self.accumulate} equal parts")
-        return batch // self.accumulate
 
 
 class _OneDevice(TrainingArguments):
@@ -172,7 +152,6 @@ def train(
     """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any.
 
     A loss that is not finite ends it at once: raises `FloatingPointError` with the step (from 1) and empties `folder`.
-    Raises `UserError` for mechanics that the batch does not fit.
     """
     eager_attention(model)
     if mechanics.checkpointing:
@@ -217,8 +196,8 @@ def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechani
     return _OneDevice(
         output_dir=str(folder),
         max_steps=schedule.steps,
-        per_device_train_batch_size=mechanics.part(schedule.batch),
-        gradient_accumulation_steps=mechanics.accumulate,
+        per_device_train_batch_size=schedule.batch // mechanics.parts(schedule.batch),
+        gradient_accumulation_steps=mechanics.parts(schedule.batch),
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(warmup * schedule.steps),

@@ -23,7 +23,8 @@ from benchmark.scales import TINY, Budget
 from benchmark.training import compress
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.journal import Curve
-from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Mechanics, Schedule
+from benchmark.training.mechanics import Mechanics
+from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Schedule
 from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
 
 BUDGET = Budget(reading_documents=6, task_documents=6, batch=4, learning_rate=0.02, evaluations=2)

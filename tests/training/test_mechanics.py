@@ -17,7 +17,8 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import to_pixels
 from benchmark.scales import TINY, Budget
 from benchmark.training.compress import TrainingData, train_strategy
-from benchmark.training.trainer import Batch, Documents, Mechanics, Schedule, train
+from benchmark.training.mechanics import Mechanics
+from benchmark.training.trainer import Batch, Documents, Schedule, train
 from benchmark.types import Dataset
 
 PLAN = Schedule(steps=3, batch=4, learning_rate=1e-3, optimizer="adam")

@@ -25,7 +25,7 @@ from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.scales import PAPER
 from benchmark.sizing.references import VOCABULARY
 from benchmark.training.compress import TrainingData, train_strategy
-from benchmark.training.trainer import Mechanics
+from benchmark.training.mechanics import Mechanics
 from benchmark.types import Dataset, Objective
 
 pytestmark = pytest.mark.large

@@ -1,0 +1,24 @@
+"""How a training fits a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanics:
+    """A batch is seen in `accumulate` parts, whose losses are averaged: a token then counts as the others of its part.
+
+    Under `checkpointing` activations are computed again in the backward pass instead of kept: the same to the last
+    digits. `board` is a folder for TensorBoard's logs.
+    """
+
+    accumulate: int = 1
+    checkpointing: bool = False
+    board: Path | None = None
+
+    def parts(self, batch: int) -> int:
+        """How many parts a batch is seen in; fewer where it is a small one that does not fall into as many."""
+        return gcd(batch, self.accumulate)
