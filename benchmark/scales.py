@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from benchmark.errors import UserError
+
 OptimizerName = Literal["muon", "adam"]
 
 TASK_TEACHER = "teaching"
@@ -57,18 +59,28 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a user changes of the sizes and budgets that come with a given teacher; None: nothing."""
+    """What a user changes of the sizes and budgets that come with a given teacher; None: nothing.
+
+    A batch is seen in `accumulate` parts: less memory, and losses that are means over the parts.
+    """
 
     max_tokens: int | None = None
     documents: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
+    accumulate: int | None = None
 
     def of(self, budget: Budget) -> Budget:
+        """Raises `UserError` for a batch that does not fall into as many parts."""
+        batch, parts = self.batch or budget.batch, self.accumulate or 1
+        if batch % parts:
+            raise UserError(
+                f"--accumulate {parts}: a batch of {batch} documents does not fall into as many equal parts"
+            )
         return replace(
             budget,
             task_documents=self.documents or budget.task_documents,
-            batch=self.batch or budget.batch,
+            batch=batch,
             learning_rate=self.learning_rate or budget.learning_rate,
         )
 
@@ -210,8 +222,8 @@ PAPER = Scale(
         decoder_heads=8,
         bottleneck=192,
     ),
-    quick=replace(FINE_TUNING, reading_documents=2400),
-    full=replace(LONG_FINE_TUNING, reading_documents=500_000),
+    quick=FINE_TUNING,
+    full=LONG_FINE_TUNING,
     task_teacher=LONG_FINE_TUNING,
     validation_documents=100,
     test_documents=100,

@@ -9,18 +9,22 @@ import typer
 
 from benchmark.cli.options import (
     DEVICES,
+    SCALE_HELP,
     DeviceOption,
     NamesOption,
     PluginOption,
-    ScaleOption,
     TeacherOption,
     find_scale,
 )
+from benchmark.cli.run import check_teacher
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.scales import PAPER, TINY, Changes
 
 
 def costs(
-    scale: ScaleOption = "paper",
+    scale: Annotated[
+        str | None, typer.Option(help=f"{SCALE_HELP} Without one it is paper, or that of the given teacher.")
+    ] = None,
     strategies: NamesOption = "all",
     teacher: TeacherOption = None,
     output: Annotated[Path, typer.Option(help="Where costs.json and costs.md go.")] = Path("reports/local/costs"),
@@ -34,7 +38,8 @@ def costs(
 
     Weights are random where the scale has no checkpoints here: costs do not ask what was learnt.
     """
-    sizes = find_scale(scale)
+    sizes = find_scale(scale or (PAPER.name if teacher is None else TINY.name))
+    check_teacher(teacher, "task", sizes.name, Changes())
     check_known("device", device, DEVICES)
     registry = load_plugins(plugin or ())
     chosen = [registry.strategies[name].item for name in registry.select("strategy", strategies)]

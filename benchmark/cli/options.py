@@ -29,7 +29,8 @@ TeacherOption = Annotated[
 ]
 BudgetOption = Annotated[str, typer.Option(help=f"How long rows train: {', '.join(BUDGETS)}.")]
 SeedsOption = Annotated[str, typer.Option(help="Whole numbers joined by commas.")]
-ScaleOption = Annotated[str, typer.Option(help=f"Sizes of pages, models and training: {', '.join(SCALES)}.")]
+SCALE_HELP = f"Sizes of pages, models and training: {', '.join(SCALES)}."
+ScaleOption = Annotated[str, typer.Option(help=SCALE_HELP)]
 DeviceOption = Annotated[str, typer.Option(help=f"Where models run: {', '.join(DEVICES)}.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Read at most N test documents.")]
 SmokeOption = Annotated[

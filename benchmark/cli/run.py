@@ -45,7 +45,9 @@ def run(
     datasets: NamesOption = "all",
     scale: ScaleOption = "tiny",
     teacher: TeacherOption = None,
-    protocol: Annotated[str | None, typer.Option(help=f"{PROTOCOL_HELP} With --teacher it is task.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help=f"{PROTOCOL_HELP} With --teacher or --scale paper it is task.")
+    ] = None,
     budget: BudgetOption = "quick",
     seeds: SeedsOption = "0",
     output: Annotated[Path, typer.Option(help="Where records and report go.")] = Path("reports/local"),
@@ -70,8 +72,9 @@ def run(
     batch: Annotated[int | None, typer.Option(min=1, help="As --max-tokens: documents a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="As --max-tokens: the highest of Adam.")] = None,
     accumulate: Annotated[
-        int, typer.Option(min=1, help="See a batch in so many parts, whose losses are averaged: less memory.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="As --max-tokens: see a batch in so many parts, whose losses are averaged."),
+    ] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Compute activations again instead of keeping them: less memory.")
     ] = False,
@@ -82,8 +85,9 @@ def run(
 ) -> int:
     """Run strategies on data sets and write records, tables and figures. Finished cells are not run again."""
     check_known("scale", scale, SCALES)
-    chosen_protocol = find_protocol(protocol or ("paper" if teacher is None else "task"))
-    changes = Changes(max_tokens, documents, batch, learning_rate)
+    own = teacher is not None or scale == PAPER.name
+    chosen_protocol = find_protocol(protocol or ("task" if own else "paper"))
+    changes = Changes(max_tokens, documents, batch, learning_rate, accumulate)
     check_teacher(teacher, chosen_protocol, scale, changes)
     check_known("budget", budget, BUDGETS)
     check_known("executor", executor, EXECUTORS)
@@ -105,6 +109,10 @@ def run(
     from benchmark.running.setup import RunConfig, set_up
     from benchmark.training.mechanics import Mechanics
 
+    if tensorboard is not None:
+        from benchmark.training.board import check_board
+
+        check_board()
     config = RunConfig(
         strategies=chosen_strategies,
         datasets=chosen_datasets,
@@ -122,7 +130,7 @@ def run(
         jobs=jobs,
         teacher=teacher,
         changes=changes,
-        mechanics=Mechanics(accumulate, checkpointing, tensorboard),
+        mechanics=Mechanics(checkpointing=checkpointing, board=tensorboard),
     )
     if dry_run:
         for line in outline(set_up(config)):
@@ -140,9 +148,12 @@ def check_teacher(teacher: str | None, protocol: str, scale: str, changes: Chang
     if changes.learning_rate is not None and not 0 < changes.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {changes.learning_rate:g} is not above 0")
     if teacher is None and scale != PAPER.name and changes != Changes():
-        raise UserError("--max-tokens, --documents, --batch and --learning-rate go with --teacher or --scale paper")
-    if teacher is not None and protocol != "task":
-        raise UserError("--teacher goes with --protocol task: what its upstream models would be nobody knows")
+        raise UserError(
+            "--max-tokens, --documents, --batch, --learning-rate and --accumulate go with --teacher or --scale paper"
+        )
+    if protocol != "task" and (teacher is not None or scale == PAPER.name):
+        option = "--scale paper" if teacher is None else "--teacher"
+        raise UserError(f"{option} goes with --protocol task: what its upstream models would be nobody knows")
     if teacher is not None and scale not in (TINY.name, PAPER.name):
         raise UserError(f"--scale {scale}: the scale is that of the given teacher, or paper")
 

@@ -20,6 +20,9 @@ _LARGEST_DETOUR = 2**28
 """Pixels of the enlarged page over which Donut's processor makes a small one; a longer page goes the direct way."""
 
 
+_PIXELS_AT_ONCE = 6_000_000
+
+
 def build_processor(scale: Scale, datasets: Iterable[Dataset]) -> DonutProcessor:
     """A processor of single printable ASCII characters, and the tokens of these data sets."""
     vocabulary = {token: i for i, token in enumerate([*_SPECIAL, *_CHARACTERS])}
@@ -99,6 +102,12 @@ def to_pixels(processor: DonutProcessor, pages: torch.Tensor) -> torch.Tensor:
     pixels = pages.unsqueeze(1).expand(-1, 3, -1, -1) if pages.ndim == 3 else pages.permute(0, 3, 1, 2)
     scale, shift = (torch.tensor(side, device=pages.device)[:, None, None] for side in _scale_and_shift(processor))
     return torch.addcmul(shift, pixels.float(), scale)
+
+
+def pages_at_once(processor: DonutProcessor) -> int:
+    """How many pages of its size may be read side by side: one of 1280x960 takes a gigabyte in DONUT-base."""
+    size: Any = processor.image_processor.size
+    return max(1, _PIXELS_AT_ONCE // (int(size["height"]) * int(size["width"])))
 
 
 def _scale_and_shift(processor: DonutProcessor) -> tuple[list[float], list[float]]:

@@ -15,13 +15,17 @@ from benchmark.report.columns import escaped, markdown, number
 from benchmark.report.latency import NOT_TOLD, SPARSE, told, with_interval
 
 _M, _G = 1e6, 1e9
+_PAPER = "paper"
 _NOTE = (
     "Costs do not ask what a model has learnt: each strategy's start is applied once, and its model reads a blank page "
-    "and writes {tokens} tokens, one document at a time on one thread, all models in turns with the teacher. Latency "
+    "and writes {tokens} tokens, one document at a time{where}, all models in turns with the teacher. Latency "
     "is the median of {rounds} rounds, in brackets an interval that holds the true one with 95 %. Multiply-accumulates "
     "are those of a dense kernel. Packed is the file with zeros left out: values and a bit a weight. Peak memory is "
-    "what a process of its own grows by that loads the model and reads the page."
+    "{memory}."
 )
+_RESIDENT = "what a process of its own grows by that loads the model and reads the page"
+_TENSORS = "that of the weights and of what operators hold beside them"
+_THREAD = " on one thread"
 _RANDOM = "Weights are random: no checkpoint of this size is here, and nothing on this page depends on their values."
 Cell = Callable[[Efficiency], str]
 
@@ -30,7 +34,7 @@ def sizes_markdown(sizes: Sizes) -> str:
     """The text of ``costs.md``."""
     lines = [f"# What compression gives at scale {escaped(sizes.scale)}", "", *_about(sizes), ""]
     lines += [_table(sizes, _COLUMNS), "", *_control(sizes), *_failures(sizes)]
-    if table := _table_1(sizes.rows):
+    if sizes.scale.partition("-")[0] == _PAPER and (table := _table_1(sizes.rows)):
         lines += ["## Table 1 of the paper", "", _TABLE_1, "", table, ""]
     return "\n".join(lines)
 
@@ -40,7 +44,8 @@ def sizes_summary(sizes: Sizes, directory: str) -> str:
     height, width = sizes.page
     return "\n\n".join(
         [
-            f"Reading one {height}x{width} page and writing {sizes.tokens} tokens, on one thread of "
+            f"Reading one {height}x{width} page and writing {sizes.tokens} tokens"
+            f"{f'{_THREAD} of' if sizes.device == 'cpu' else ' on'} "
             f"{escaped(str(sizes.environment['device']))}; {_weights(sizes)} "
             f"([all costs]({directory}/costs.md)):",
             _table(sizes, {name: _COLUMNS[name] for name in _SUMMARY}),
@@ -60,7 +65,10 @@ def _about(sizes: Sizes) -> Iterator[str]:
     rounds = next((row.efficiency.latency_rounds for row in sizes.rows if row.efficiency), None)
     height, width = sizes.page
     machine = ", ".join(f"{name} {value}" for name, value in sizes.environment.items())
-    yield f"Pages of {height}x{width}. {_NOTE.format(tokens=sizes.tokens, rounds=rounds)}"
+    memory = _RESIDENT if any(r.efficiency and r.efficiency.peak_resident_bytes for r in sizes.rows) else _TENSORS
+    where = _THREAD if sizes.device == "cpu" else ""
+    note = _NOTE.format(tokens=sizes.tokens, rounds=rounds, memory=memory, where=where)
+    yield f"Pages of {height}x{width}. {note}"
     yield ""
     yield _RANDOM if sizes.weights is None else f"Weights are those of {escaped(sizes.weights)}."
     yield ""
@@ -118,7 +126,7 @@ _COLUMNS: Mapping[str, Cell] = {
     "dense (MB)": _counts(0, _M, lambda costs: costs.size_dense_bytes),
     "packed (MB)": _counts(0, _M, lambda costs: costs.size_packed_bytes),
     "packed / dense": _counts(2, 1, lambda costs: costs.size_packed_bytes / costs.size_dense_bytes),
-    "peak memory (MB)": _counts(0, _M, lambda costs: costs.peak_resident_bytes),
+    "peak memory (MB)": _counts(0, _M, lambda costs: costs.peak_resident_bytes or costs.peak_memory_bytes),
     "latency (s)": _seconds,
     "latency (x teacher)": _ratio("latency_ratio"),
     "encoder (x teacher)": _ratio("latency_encoder_ratio"),

@@ -102,17 +102,32 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
 
 
 def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]:
-    """Strategies that begin with a reference model that there is not, as a given teacher brings no other."""
+    """Strategies that begin with a reference model that there is not, as a given teacher brings no other.
+
+    And those that compare features over a batch, where none is seen in one: they would learn something else.
+    """
     starts = {name: registry.strategies[name].item.start for name in config.strategies}
     wanted = {name: start.name for name, start in starts.items() if isinstance(start, Reference)}
     left_out = {
-        name: f"{name} is left out: it begins with the reference model {model!r}, and {zoo.given} is alone"
+        name: f"{name} is left out: it begins with the reference model {model!r}, which {_title(zoo)} does not bring"
         for name, model in wanted.items()
         if not zoo.brings(model)
     }
+    objectives = {name: registry.strategies[name].item.objective for name in config.strategies}
+    if config.changes.accumulate not in (None, 1):
+        left_out |= {
+            name: f"{name} is left out: it compares features over a whole batch, which --accumulate divides; "
+            "--checkpointing saves memory too"
+            for name, objective in objectives.items()
+            if objective is not None and objective.teaching == "features"
+        }
     if len(left_out) == len(config.strategies):
         raise UserError("; ".join(left_out.values()))
     return left_out
+
+
+def _title(zoo: Zoo) -> str:
+    return zoo.given or f"the zoo of scale {zoo.scale.name}"
 
 
 def _cells(config: RunConfig, registry: Registry, scale: Scale, names: Sequence[str], device: str) -> list[Cell]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -175,7 +175,8 @@ class Shared:
 def shared_by(setup: Run, processes: int = 1) -> Shared:
     """What the jobs of a run share that one of so many processes does; nothing of it is made yet."""
     workers = max(1, (os.cpu_count() or 1) // processes)
-    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers, setup.config.mechanics)
+    mechanics = replace(setup.config.mechanics, accumulate=setup.config.changes.accumulate or 1)
+    return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers, mechanics)
 
 
 def _cut(count: int, limit: int | None) -> int:

@@ -12,7 +12,7 @@ from transformers import DonutProcessor
 
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
-from benchmark.models.processor import decoder_inputs, to_pixels
+from benchmark.models.processor import decoder_inputs, pages_at_once, to_pixels
 from benchmark.progress import quiet
 
 
@@ -59,7 +59,8 @@ def represent(
     handles += [layer.register_forward_hook(layer_hook(f"dec.{i}")) for i, layer in enumerate(layers)]
     try:
         with quiet(model):
-            for part, labels in zip(pages.pages.split(batch), pages.labels.split(batch), strict=True):
+            size = min(batch, pages_at_once(processor))
+            for part, labels in zip(pages.pages.split(size), pages.labels.split(size), strict=True):
                 labels = labels.to(model.device)
                 weights = (labels != -100).unsqueeze(-1).float()
                 model(

@@ -8,13 +8,13 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.errors import UserError
-from benchmark.models.donut import Donut, build
+from benchmark.models.donut import Donut, build, fit_vocabulary
 from benchmark.models.processor import build_processor
 from benchmark.plugin.manager import Registry
 from benchmark.scales import PAPER, Changes, Scale
 from benchmark.types import Calibration
 from benchmark.zoo.find import find_zoo
-from benchmark.zoo.store import SHIPPED, Zoo
+from benchmark.zoo.store import RECIPE, SHIPPED, Zoo
 
 VOCABULARY = 57_525
 """Tokens of DONUT-base (naver-clova-ix/donut-base)."""
@@ -32,12 +32,12 @@ class Blank:
     scale: Scale
     vocabulary: int
     zoo: Zoo | None = None
-    """None: weights are random."""
+    """None: weights are random. So are those that go with a given teacher, which is alone."""
 
     def load(self, name: str) -> Donut:
         """Raises `UserError` for a reference that is not known, or not in the zoo."""
-        if self.zoo is not None:
-            return self.zoo.load(name)
+        if self.zoo is not None and (self.zoo.given is None or name == "teacher"):
+            return fit_vocabulary(self.zoo.load(name), self.vocabulary)
         if name not in _SEEDS:
             raise UserError(f"there is no reference model {name!r}")
         sizes = self.scale.small if name == "small" else self.scale.teacher
@@ -55,10 +55,10 @@ class Blank:
 def references_of(registry: Registry, scale: Scale, teacher: str | None) -> tuple[Blank, DonutProcessor]:
     """Those of a given teacher, or of the zoo that ships with a scale, or random ones; and a processor for its pages.
 
-    Raises `UserError` for a teacher that cannot be read.
+    Raises `UserError` for a teacher that cannot be read. What `pretrain` has not finished is no zoo.
     """
     zoo = None
-    if teacher is not None or (SHIPPED / scale.name).is_dir():
+    if teacher is not None or all((SHIPPED / scale.name / name / RECIPE).is_file() for name in _SEEDS):
         zoo = find_zoo(scale.name, teacher, Changes())
     if zoo is not None:
         processor = zoo.processor()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,19 @@ from benchmark.training.journal import Journal
 
 
 class Board(TrainerCallback):
-    """What the trainer logs, and the validation curve, into a folder of its own below `folder`.
+    """What the trainer logs, and the validation curve, into `folder`. Raises `UserError` without the package."""
 
-    Raises `UserError` without the package.
-    """
-
-    def __init__(self, folder: Path, title: str, journal: Journal) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError("--tensorboard needs a package: pip install 'donutbench[tensorboard]'") from None
-        self._writer = SummaryWriter(str(folder / re.sub(r"\W+", "-", title)))
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        check_board()
+        self._folder = folder
         self._journal = journal
         self._told = len(journal.curve)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What a killed training has logged beyond its newest checkpoint comes again.
+        self._writer = SummaryWriter(str(self._folder), purge_step=state.global_step + 1 if state.global_step else None)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         for name, value in parts["logs"].items():
@@ -39,3 +39,9 @@ class Board(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._writer.close()
+
+
+def check_board() -> None:
+    """Raise `UserError` if what writes logs is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs a package: pip install 'donutbench[tensorboard]'")

@@ -127,7 +127,7 @@ def train_strategy(
 ) -> Curve:
     """Train in place; the curve of (step, validation score). Raises `RuntimeError` if the constraint was broken.
 
-    What a killed training left in `folder` is taken up again.
+    What a killed training left in `folder` is taken up again; TensorBoard's logs have the name of the one above it.
     """
     objective, budget = strategy.objective, data.budget
     assert objective is not None
@@ -137,7 +137,7 @@ def train_strategy(
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
     if data.mechanics.board is not None:
-        callbacks.append(Board(data.mechanics.board, title, journal))
+        callbacks.append(Board(data.mechanics.board / folder.parent.name, journal))
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )

@@ -125,7 +125,7 @@ def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
         window=encoder.window_size,
         max_tokens=tokens,
         initial_std=decoder.init_std,
-        bridge=getattr(encoder, "bridge", None) is not None,
+        bridge="rows" in (getattr(encoder, "bridge", None) or {}),
         teacher=architecture,
         quick=changes.of(FINE_TUNING),
         full=changes.of(LONG_FINE_TUNING),

@@ -9,6 +9,7 @@ from benchmark.errors import UserError
 from benchmark.models.hub import find_checkpoint
 from benchmark.scales import PAPER, Changes
 from benchmark.zoo.given import GivenTeacher, open_teacher
+from benchmark.zoo.store import content_hash
 
 if TYPE_CHECKING:
     from transformers import DonutProcessor
@@ -34,6 +35,10 @@ class PaperZoo(GivenTeacher):
     def load(self, name: str) -> Donut:
         return self._small() if name == "small" else super().load(name)
 
+    def fingerprint(self, strategy: str, dataset: str) -> str:
+        """Of the teacher, and of the parts of the student that are here."""
+        return " ".join([self.content, *map(_content, (SWIN, BART))])
+
     def processor(self) -> DonutProcessor:
         """The teacher's, for pages of the paper's size."""
         processor = super().processor()
@@ -53,6 +58,15 @@ class PaperZoo(GivenTeacher):
         return model
 
 
+def _content(name: str) -> str:
+    """A hash of the weights of a model in the hub's cache; empty without."""
+    try:
+        folder = find_checkpoint(name)
+    except UserError:
+        return ""
+    return content_hash(folder, folder.glob("*.safetensors"))
+
+
 def open_paper(teacher: str | None, changes: Changes) -> PaperZoo:
     """The paper's size with its own teacher, or a given one. `UserError` if it is none, or cannot read such pages."""
     given = open_teacher(teacher or TEACHER, changes)
@@ -65,14 +79,14 @@ def open_paper(teacher: str | None, changes: Changes) -> PaperZoo:
         height=PAPER.height,
         width=PAPER.width,
         font_pixels=PAPER.font_pixels,
-        max_tokens=min(own.max_tokens, PAPER.max_tokens),
+        max_tokens=changes.max_tokens or min(own.max_tokens, PAPER.max_tokens),
         small=PAPER.small,
         quick=changes.of(PAPER.quick),
         full=changes.of(PAPER.full),
         task_teacher=changes.of(PAPER.task_teacher),
     )
     if own.bridge:
-        raise UserError(f"{teacher} knows the places of its own {own.height}x{own.width} pages alone")
+        raise UserError(f"{given.given} knows the places of its own {own.height}x{own.width} pages alone")
     if min(scale.grid) < own.window:
-        raise UserError(f"{teacher} has windows of {own.window} cells, and its last stage {min(scale.grid)} a side")
+        raise UserError(f"{given.given} has windows of {own.window} cells, and its last stage {min(scale.grid)} a side")
     return PaperZoo(given.folder, scale, given.content)

@@ -75,8 +75,8 @@ class TestRun:
     def test_what_needs_another_reference_is_left_out_by_name(self, foreign: Path, tmp_path: Path) -> None:
         names = ("teacher", "none", "distill")
         assert outline(set_up(given(foreign, tmp_path, strategies=names)))[:2] == [
-            "none is left out: it begins with the reference model 'none', and My Donut is alone",
-            "distill is left out: it begins with the reference model 'small', and My Donut is alone",
+            "none is left out: it begins with the reference model 'none', which My Donut does not bring",
+            "distill is left out: it begins with the reference model 'small', which My Donut does not bring",
         ]
 
     def test_nothing_left_is_refused(self, foreign: Path, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import active_children
+from multiprocessing import Pipe, active_children
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.records.files import read_predictions, read_record
 from benchmark.running.agenda import Agenda
@@ -18,7 +19,7 @@ from benchmark.running.outcome import Outcome, Task
 from benchmark.running.plan import Job
 from benchmark.running.runner import run
 from benchmark.running.setup import set_up
-from benchmark.running.workers import Worker, _submitted
+from benchmark.running.workers import Worker, _begin, _submitted
 from tests.running.runs import config, own_metrics, quick_measurements
 
 SUDDEN = """
@@ -133,6 +134,20 @@ def test_a_process_that_dies_while_it_waits_costs_nothing(tmp_path: Path) -> Non
     assert another is not worker
     assert future.result().failure == "not now"
     another.end()
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "seen"), [("3,5", 0, "3"), ("3,5", 1, "5"), ("3,5", 2, "3"), ("7", 1, "7")]
+)
+def test_of_several_gpus_a_process_sees_one(
+    visible: str, number: int, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # it is put back
+    ours, theirs = Pipe()
+    _begin(ours, torch.get_num_threads(), number)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    theirs.send("stay")  # or it would end with its parent
 
 
 def test_an_interrupt_ends_all_processes_with_one_line(tmp_path: Path) -> None:

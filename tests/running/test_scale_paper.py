@@ -92,8 +92,26 @@ class TestTeacher:
         names = ("teacher", "none", "distill")
         run = config(tmp_path, scale="paper", teacher=str(foreign), protocol="task", strategies=names)
         lines = outline(set_up(run))
-        assert lines[0] == "none is left out: it begins with the reference model 'none', and base is alone"
+        assert lines[0] == "none is left out: it begins with the reference model 'none', which base does not bring"
         assert not any("distill is left out" in line for line in lines)
+
+    def test_a_row_trains_on_as_many_documents_as_donut(self, foreign: Path, tmp_path: Path) -> None:
+        for budget, documents in (("quick", 2400), ("full", 24_000)):
+            run = config(tmp_path, scale="paper", teacher=str(foreign), protocol="task", budget=budget)
+            (job,) = (job for job in set_up(run).jobs if job.scored)
+            assert job.cell.resources.documents("extraction") == documents
+
+    def test_more_tokens_than_the_paper_s_are_what_was_asked_for(self, foreign: Path) -> None:
+        assert find_zoo("paper", str(foreign), Changes(max_tokens=150)).scale.max_tokens == 150
+
+    def test_a_batch_in_parts_has_a_name_of_its_own_and_no_features(self, foreign: Path, tmp_path: Path) -> None:
+        names = ("prune-finetune", "prune-distill")
+        parts = Changes(accumulate=4)
+        run = config(tmp_path, scale="paper", teacher=str(foreign), protocol="task", changes=parts, strategies=names)
+        setup = set_up(run)
+        assert setup.scale.name.endswith("-accumulate4")
+        assert outline(setup)[0].startswith("prune-distill is left out: it compares features over a whole batch")
+        assert {job.cell.strategy.name for job in setup.jobs if job.scored} == {"prune-finetune"}
 
     def test_one_that_knows_its_own_pages_alone_is_refused(self, tmp_path: Path) -> None:
         tiny = tmp_path / "tiny"
@@ -136,6 +154,22 @@ class TestHub:
         shutil.rmtree(cache / f"models--{paper.BART.replace('/', '--')}")
         with pytest.raises(UserError, match=f"hf download {paper.BART}"):
             find_zoo("paper", None, Changes()).load("small")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--accumulate", "3"], "--accumulate 3: a batch of 8 documents does not fall into as many equal parts"),
+        (["--protocol", "paper"], "--teacher goes with --protocol task"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_runs(
+    arguments: list[str], reason: str, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = ["run", "--scale", "paper", "--teacher", str(foreign), "--output", str(tmp_path / "out")]
+    assert main([*begin, *arguments]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_scales_take_no_teacher(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:

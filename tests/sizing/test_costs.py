@@ -18,6 +18,7 @@ from benchmark.report import paper
 from benchmark.report.sizes import sizes_markdown, table_1_counts
 from benchmark.scales import PAPER, Architecture
 from benchmark.sizing.references import VOCABULARY
+from tests.foreign import HEIGHT, WIDTH, save_foreign
 
 MARKS = "# Mine\n<!-- costs: begin (by a command) -->\nold\n<!-- costs: end -->\nend\n"
 BROKEN = """
@@ -77,7 +78,6 @@ class TestCosts:
         assert shallow.macs is not None
         assert teacher.macs is not None
         assert shallow.macs < teacher.macs
-        assert "sparse, not faster" in (tiny / "costs.md").read_text()
 
     def test_encoder_and_decoder_make_all_of_it(self, tiny: Path) -> None:
         costs = costs_of(rows(tiny)["teacher"])
@@ -94,6 +94,15 @@ class TestCosts:
         density = costs_of(rows(tmp_path)["prune"]).density
         assert density == pytest.approx(37 / 141, abs=0.01)
 
+    def test_a_given_teacher_is_measured_beside_random_references(self, tmp_path: Path) -> None:
+        save_foreign(tmp_path / "My Donut")
+        out = tmp_path / "out"
+        assert run("--teacher", str(tmp_path / "My Donut"), "--strategies", "teacher,small", "--output", str(out)) == 0
+        sizes = read_sizes(out)
+        assert sizes is not None
+        assert (sizes.weights, sizes.page) == ("My Donut", (HEIGHT, WIDTH))
+        assert "Table 1" not in (out / "costs.md").read_text()
+
     def test_a_start_that_fails_costs_its_own_row(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plugin = tmp_path / "broken.py"
         plugin.write_text(BROKEN)
@@ -109,6 +118,10 @@ class TestCosts:
             (["--scale", "papr"], "papr"),
             (["--strategies", "prun"], "prun"),
             (["--scale", "tiny", "--teacher", "nowhere/at-all"], "nowhere/at-all is no folder here"),
+            (
+                ["--scale", "mini", "--teacher", "nowhere/at-all"],
+                "--scale mini: the scale is that of the given teacher",
+            ),
         ],
     )
     def test_wrong_names_are_refused(
@@ -178,6 +191,16 @@ class TestTable1:
         for name, row in paper.PARAMETERS.items():
             (line,) = (line for line in text.splitlines() if line.startswith(f"| {name} "))
             assert f" {row.total} |" in line
+
+
+@pytest.mark.parametrize(("ratio", "flagged"), [(1.0, True), (0.5, False)])
+def test_what_is_sparse_and_not_faster_is_flagged(ratio: float, flagged: bool, tiny: Path) -> None:
+    sizes = read_sizes(tiny)
+    assert sizes is not None
+    timed = {"latency_ratio": ratio, "latency_ratio_low": ratio, "latency_ratio_high": ratio}
+    costs = costs_of(rows(tiny)["prune"]).model_copy(update={**timed, "latency_control": 1.0})
+    row = rows(tiny)["prune"].model_copy(update={"efficiency": costs})
+    assert ("sparse, not faster" in sizes_markdown(sizes.model_copy(update={"rows": (row,)}))) is flagged
 
 
 def _sized(names: tuple[str, ...], paper_name: str, architecture: Architecture, kept: float) -> Sized:

@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from transformers import DonutProcessor
 
-from benchmark import CrossEntropy, Strategy, UserError, reference
+from benchmark import CrossEntropy, Strategy, reference
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import to_pixels
@@ -91,11 +91,9 @@ def test_activations_that_are_computed_again_are_the_same(
     assert_same(student, model)
 
 
-def test_parts_that_are_not_equal_are_refused(
-    student: Donut, pages: EncodedDocuments, processor: DonutProcessor, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=r"^a batch of 4 documents does not fall into 3 equal parts$"):
-        train(student, Documents(pages), PLAN, ByDocument(processor), "", tmp_path, [], Mechanics(accumulate=3))
+@pytest.mark.parametrize(("batch", "accumulate", "parts"), [(8, 4, 4), (3, 4, 1), (6, 4, 2), (1, 8, 1)])
+def test_a_small_batch_is_seen_in_fewer_parts(batch: int, accumulate: int, parts: int) -> None:
+    assert Mechanics(accumulate=accumulate).parts(batch) == parts
 
 
 def test_a_board_has_losses_rates_and_the_validation_curve(
@@ -112,9 +110,11 @@ def test_a_board_has_losses_rates_and_the_validation_curve(
         datasets["receipts-mini"], processor, documents, documents.head(2), model, BUDGET, 16, mechanics
     )
     strategy = Strategy("mine", "", reference("small"), CrossEntropy())
-    curve = train_strategy(student, strategy, data, 1e-3, lambda model: 0.25, 0, "mine on receipts", tmp_path / "work")
+    curve = train_strategy(
+        student, strategy, data, 1e-3, lambda model: 0.25, 0, "mine", tmp_path / "mine__receipts" / "key"
+    )
     (folder,) = (tmp_path / "logs").iterdir()
-    assert folder.name == "mine-on-receipts"
+    assert folder.name == "mine__receipts"
     events = EventAccumulator(str(folder))
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "learning_rate", "grad_norm", "validation N-TED"}

@@ -16,7 +16,8 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.running.runner import run
 from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
-from benchmark.training.trainer import Batch, Documents, Schedule, train
+from benchmark.training.mechanics import Mechanics
+from benchmark.training.trainer import Batch, Documents, Schedule, _arguments, train
 
 PLAN = Schedule(steps=6, batch=2, learning_rate=1e-3, save_steps=1)
 
@@ -122,3 +123,9 @@ def test_in_a_run_it_costs_its_cell_each_time(tmp_path: Path) -> None:
     assert plugin.with_suffix(".steps").read_text() == "1 2 1 2 ", "no step after it, and no half of a training"
     left = [path for name in ("unfinished", "checkpoints") for path in (output / name).rglob("*.*")]
     assert left == []
+
+
+def test_a_batch_is_not_spread_over_the_gpus_in_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.TrainingArguments.n_gpu", 4)
+    arguments = _arguments(PLAN, tmp_path, "cpu", Mechanics())
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 2)
