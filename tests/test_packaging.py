@@ -83,6 +83,6 @@ def test_continuous_integration_runs_the_makefile() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     targets = script.read_text().partition("make ")[2].split()
-    assert targets == ["lint", "types", "check-reports", "test"]
+    assert targets == ["lint", "types", "check-reports", "test", "test-long"]
     printed = subprocess.run(["make", "-n", *targets], cwd=ROOT, check=True, capture_output=True, text=True)
     assert "-m pytest" in printed.stdout
