@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark import CrossEntropy, FeatureDistillation, FixedMask, LogitDistillation, Strategy, reference
+from benchmark.models.checkpoint import fingerprint, load_model, save_model
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.greedy import greedy
+from benchmark.models.packed import dense_bytes, packed_bytes, packed_state
 from benchmark.models.parameters import prunable
 from benchmark.models.processor import build_processor, to_pixels
 from benchmark.models.pruning import magnitudes, prune_globally
@@ -63,6 +66,20 @@ def test_it_reads_and_writes(teacher: Donut, processor: DonutProcessor, pages: E
     written = greedy(teacher, to_pixels(processor, pages.pages[:]), start=1, end=-1, longest=5)
     assert written.shape == (1, 4)
     assert int(written.max()) < VOCABULARY
+
+
+def test_without_its_zeros_it_is_a_small_file_that_loads_exactly(teacher: Donut, tmp_path: Path) -> None:
+    pruned = deepcopy(teacher)
+    prune_globally(pruned, magnitudes(pruned), 0.74)
+    state, weights = packed_state(pruned), prunable(pruned)
+    dense = sum(weight.nbytes for weight in weights.values())
+    packed = sum(state[name + kind].nbytes for name in weights for kind in (".values", ".mask"))
+    print(
+        f"packed {packed / dense:.3f} of what was pruned, {packed_bytes(pruned) / dense_bytes(pruned):.3f} of the file"
+    )
+    assert packed <= 0.30 * dense
+    save_model(pruned, tmp_path / "packed", packed=True)
+    assert fingerprint(load_model(tmp_path / "packed")) == fingerprint(pruned)
 
 
 @pytest.mark.parametrize(
