@@ -17,6 +17,7 @@ from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
 from benchmark.types import (
     SPLITS,
+    Attached,
     Calibration,
     Dataset,
     Document,
@@ -24,6 +25,8 @@ from benchmark.types import (
     Json,
     Outputs,
     Page,
+    References,
+    Span,
     Split,
     Strategy,
     Teaching,
@@ -37,17 +40,20 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
+    from benchmark.models.parameters import prunable
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.sliced import sliced
-    from benchmark.parts.starts import magnitude_pruned, random_pruned, reference
+    from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
 
 __all__ = [
     "SPLITS",
+    "Attached",
     "Calibration",
     "CrossEntropy",
     "Dataset",
@@ -58,20 +64,29 @@ __all__ = [
     "Glyph",
     "Json",
     "LogitDistillation",
+    "Magnitude",
     "Outputs",
     "Page",
     "Part",
+    "References",
     "RunConfig",
     "Scale",
+    "Score",
+    "Span",
     "Split",
     "Strategy",
     "Teaching",
     "UserError",
+    "gradients",
     "hookimpl",
     "hub_dataset",
     "load_checkpoint",
     "magnitude_pruned",
+    "mean_products",
+    "mean_squares",
     "mixed",
+    "prunable",
+    "pruned",
     "random_pruned",
     "reference",
     "run",
@@ -83,10 +98,17 @@ _LAZY = {
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
+    "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
+    "Score": "benchmark.parts.starts",
+    "gradients": "benchmark.models.calibration",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
+    "mean_products": "benchmark.models.calibration",
+    "mean_squares": "benchmark.models.calibration",
     "mixed": "benchmark.parts.mixed",
+    "prunable": "benchmark.models.parameters",
+    "pruned": "benchmark.parts.starts",
     "random_pruned": "benchmark.parts.starts",
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",

@@ -6,7 +6,7 @@ Nothing here imports torch, so that ``list`` and ``--help`` stay quick.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -35,6 +35,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ProtocolName = Literal["paper", "task"]
 PROTOCOLS: tuple[ProtocolName, ...] = ("paper", "task")
 """The ways on which a strategy is applied and trained (`benchmark.running.protocols`)."""
+
+Allocation = Literal["global", "uniform", "rows", "erk"]
+"""Which weights pruning compares with each other: all, those of one matrix, those of one output of it. With ``erk``
+those of one matrix, of which the smaller ones lose less (`benchmark.models.pruning.by_erdos_renyi`)."""
 
 Failure = Literal["unparseable", "looping", "truncated", "missing field", "wrong value", "invented key"]
 """Ways in which an answer is wrong (`benchmark.metrics.failures`)."""
@@ -131,12 +135,13 @@ class Calibration:
 class References(Protocol):
     """The reference models of one data set and scale: ``references.load("teacher")`` gives a fresh copy.
 
-    ``references.calibration(128)`` gives the first documents of the seed's training split, as many or all there are.
+    ``references.calibration(128)`` gives the first documents of the seed's training split, as many or all there are,
+    and with ``draw=1`` the 128 after these: sets of different draws share no document while there are enough.
     """
 
     def load(self, name: str) -> VisionEncoderDecoderModel: ...
 
-    def calibration(self, count: int) -> Calibration: ...
+    def calibration(self, count: int, draw: int = 0) -> Calibration: ...
 
 
 class Start(Protocol):
@@ -176,20 +181,50 @@ class Objective(Protocol):
     def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> torch.Tensor: ...
 
 
-class AttachedConstraint(Protocol):
-    """A constraint bound to one model."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The training that a constraint is attached for: on the reading set (`upstream`) or a task, and its steps."""
 
-    def after_step(self) -> None:
-        """Called after every optimizer step."""
+    upstream: bool
+    steps: int
+
+
+class Attached:
+    """A constraint bound to one model for the length of a training: what it has no use for does nothing.
+
+    Steps are those of the optimizer, from 1 on. A training that was killed goes on from a step whose `state` was kept:
+    `attach` is called anew, on the model as it was in the beginning, then `restore`, and the weights come back.
+    """
+
+    def before_step(self, step: int) -> None:
+        """Called when the gradients are there, clipped, and nothing has moved."""
+
+    def after_step(self, step: int) -> None:
+        """Called when the weights have moved, before anyone looks at the model."""
+
+    def penalty(self) -> torch.Tensor | None:
+        """What is added to the loss of a batch, or None."""
+        return None
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """What it has learnt or decided on its way, by a name of its own."""
+        return {}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what `state` gave."""
 
     def check(self) -> None:
-        """Raise `RuntimeError` if the model breaks the constraint."""
+        """Called at the end. Raises `RuntimeError` if the model breaks the constraint."""
+
+    def finish(self) -> VisionEncoderDecoderModel | None:
+        """The model to keep, if that is another: sliced, merged. Called at last; the constraint is gone then."""
+        return None
 
 
 class Constraint(Protocol):
     """What must hold of the model while it trains."""
 
-    def attach(self, model: VisionEncoderDecoderModel) -> AttachedConstraint: ...
+    def attach(self, model: VisionEncoderDecoderModel, span: Span) -> Attached: ...
 
 
 @dataclass(frozen=True, slots=True)

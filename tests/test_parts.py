@@ -15,9 +15,12 @@ from benchmark import (
     FeatureDistillation,
     FixedMask,
     LogitDistillation,
+    Magnitude,
     Outputs,
+    Span,
     UserError,
     magnitude_pruned,
+    pruned,
     random_pruned,
     reference,
 )
@@ -26,10 +29,11 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.parameters import prunable
 from benchmark.models.processor import decoder_inputs, to_pixels
 from benchmark.models.pruning import magnitudes, prune_globally, random_scores
-from benchmark.parts.starts import Pruned, Score, sparsity_of
+from benchmark.parts.starts import Chance, Pruned, Score, sparsity_of
 from benchmark.scales import TINY
 from benchmark.types import Calibration
 
+SPAN = Span(upstream=False, steps=3)
 TABLES = ("embed_tokens.weight", "embed_positions.weight", "bridge.rows", "bridge.columns", "lm_head.weight")
 
 Weights = dict[str, torch.Tensor]
@@ -59,7 +63,7 @@ class OneModel:
         assert name == "teacher"
         return self.model
 
-    def calibration(self, count: int) -> Calibration:
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
         raise AssertionError("these starts look at no data")
 
 
@@ -211,7 +215,7 @@ class TestStarts:
         with pytest.raises(UserError, match=rf"^ratio {ratio} is neither a share below 1 that stays nor a factor"):
             magnitude_pruned(ratio=ratio)
 
-    @pytest.mark.parametrize("score", ["magnitude", "random"])
+    @pytest.mark.parametrize("score", [Magnitude(), Chance()])
     def test_a_uniform_start_takes_the_same_share_of_every_matrix(self, score: Score, model: Donut) -> None:
         before = {name: weight.clone() for name, weight in prunable(model).items()}
         Pruned(score, "half", allocation="uniform")(OneModel(model), TINY, 0)
@@ -219,12 +223,47 @@ class TestStarts:
         for name, weight in prunable(model).items():
             gone = weight == 0
             assert abs(int(gone.sum()) - share * weight.numel()) <= 2  # of a thousand and more
-            if score == "magnitude":
+            if score == Magnitude():
                 assert before[name][gone].abs().max() <= before[name][~gone].abs().min()
 
+    def test_by_rows_every_output_loses_the_same_share(self, model: Donut) -> None:
+        before = {name: weight.detach().clone() for name, weight in prunable(model).items()}
+        pruned(Magnitude(), "half", allocation="rows")(OneModel(model), TINY, 0)
+        share = round(0.5 * size(model)) / sum(weight.numel() for weight in before.values())
+        for name, weight in prunable(model).items():
+            gone = weight.flatten(1) == 0
+            counts = gone.sum(1)
+            assert counts.max() - counts.min() <= 1
+            assert (counts - share * gone.shape[1]).abs().max() <= 1 + 0.01 * gone.shape[1]
+            for row, was in zip(gone, before[name].flatten(1).abs(), strict=True):
+                assert was[row].max() <= was[~row].min()
+
+    def test_erdos_renyi_kernels_spare_small_matrices(self, model: Donut) -> None:
+        """Against the definition: outside the whole ones what stays is in proportion to the sum of the sides."""
+        pruned(Magnitude(), "half", allocation="erk")(OneModel(model), TINY, 0)
+        left = {name: int((weight != 0).sum()) for name, weight in prunable(model).items()}
+        assert sum(w.numel() for w in prunable(model).values()) - sum(left.values()) == round(0.5 * size(model))
+        cut = {name: weight for name, weight in prunable(model).items() if left[name] < weight.numel()}
+        assert 10 < len(cut) < len(left)
+        factors = torch.tensor([left[name] / sum(weight.shape) for name, weight in cut.items()])
+        assert factors.max() / factors.min() < 1.02
+        for name, weight in prunable(model).items():
+            if name not in cut:
+                assert factors.min() * sum(weight.shape) > 0.97 * weight.numel()
+
+    def test_erdos_renyi_kernels_take_all_where_all_goes(self, model: Donut) -> None:
+        weights = prunable(model)
+        most = sum(weight.numel() for weight in weights.values()) / size(model)
+        prune_globally(model, magnitudes(model), most, "erk")
+        assert all((weight == 0).all() for weight in weights.values())
+
     def test_an_unknown_allocation_is_refused(self) -> None:
-        with pytest.raises(UserError, match="unknown allocation 'even': choose from uniform, global"):
-            Pruned("magnitude", "half", allocation="even")  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="unknown allocation 'even': choose from global, uniform, rows, erk"):
+            Pruned(Magnitude(), "half", allocation="even")  # type: ignore[arg-type]
+
+    def test_a_score_is_no_text(self) -> None:
+        with pytest.raises(UserError, match="score 'random' cannot be called"):
+            Pruned("random", "half")  # type: ignore[arg-type]
 
     def test_a_reference_is_taken_as_it_is(self, model: Donut) -> None:
         assert reference("teacher")(OneModel(model), TINY, 0) is model
@@ -272,10 +311,10 @@ class TestFixedMask:
 
     def test_nothing_is_revived(self, model: Donut, step: Step) -> None:
         before = weights(model)
-        attached = FixedMask().attach(model)
+        attached = FixedMask().attach(model, SPAN)
         for _ in range(3):
             step()
-            attached.after_step()
+            attached.after_step(1)
         attached.check()
         after = weights(model)
         assert zeros(model) == round(0.7 * size(model))
@@ -284,7 +323,7 @@ class TestFixedMask:
         assert sum(changed) > 0.9 * len(changed)
 
     def test_without_it_they_come_back(self, model: Donut, step: Step) -> None:
-        attached = FixedMask().attach(model)
+        attached = FixedMask().attach(model, SPAN)
         step()
         assert zeros(model) < 0.1 * size(model)
         with pytest.raises(RuntimeError, match=r"\d+ pruned weights came back"):
@@ -292,7 +331,7 @@ class TestFixedMask:
 
     def test_one_weight_is_enough(self, model: Donut) -> None:
         prune_globally(model, magnitudes(model), 0.5)
-        attached = FixedMask().attach(model)
+        attached = FixedMask().attach(model, SPAN)
         attached.check()
         weight = model.decoder.model.decoder.layers[3].fc2.weight
         row, column = (weight == 0).nonzero()[0].tolist()
@@ -302,7 +341,7 @@ class TestFixedMask:
             attached.check()
 
     def test_a_weight_may_become_zero(self, model: Donut) -> None:
-        attached = FixedMask().attach(model)
+        attached = FixedMask().attach(model, SPAN)
         with torch.no_grad():
             model.decoder.model.decoder.layers[0].fc1.weight.zero_()
         attached.check()

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from benchmark.models.parameters import non_embeddings, prunable
+from benchmark.types import Allocation, Attached
 
 _MANY = 2**24
 """From so many scores on `topk` takes ten times as long as a histogram; below, it says which of equal scores go."""
@@ -25,27 +26,68 @@ def random_scores(model: nn.Module, seed: int) -> Scores:
 
 def within_each(scores: Scores) -> Scores:
     """The same order within every matrix, and the same scores in all of them: each loses the same share."""
+    return {name: _places(score.flatten()).view_as(score) for name, score in scores.items()}
+
+
+def within_rows(scores: Scores) -> Scores:
+    """The same order within the weights of every output, and the same scores in all: each output loses the same share.
+
+    Weights are compared with those that they are added up with (Wanda, Sun et al. 2024, section 3).
+    """
+    return {name: _places(score.flatten(1)).view_as(score) for name, score in scores.items()}
+
+
+def by_erdos_renyi(scores: Scores, sparsity: float) -> Scores:
+    """Within every matrix as before, and more of it stays the smaller it is: ERK (Evci et al. 2020, section 3).
+
+    What stays is in proportion to the sum of a kernel's sides over their product, but at most all of it; `sparsity` is
+    that of the weights scored.
+    """
+    shares = {name: sum(score.shape) / score.numel() for name, score in scores.items()}
+    left, whole, scale = (1 - sparsity) * sum(score.numel() for score in scores.values()), set[str](), 0.0
+    while rest := scores.keys() - whole:
+        scale = (left - sum(scores[name].numel() for name in whole)) / sum(sum(scores[name].shape) for name in rest)
+        more = {name for name in rest if scale * shares[name] >= 1}
+        if not more:
+            break
+        whole |= more
+    gone = {name: 0.0 if name in whole else 1 - scale * shares[name] for name in scores}
     return {
-        name: score.flatten().argsort(stable=True).argsort().view_as(score).double() / score.numel()
+        name: _places(score.flatten()).view_as(score) / gone[name] if gone[name] else torch.full_like(score, torch.inf)
         for name, score in scores.items()
     }
 
 
+def _places(scores: torch.Tensor) -> torch.Tensor:
+    """Which place each score has in the last dimension, from 0 to below 1."""
+    return scores.argsort(dim=-1, stable=True).argsort(-1).double() / scores.shape[-1]
+
+
+def allocated(scores: Scores, allocation: Allocation, sparsity: float) -> Scores:
+    """Scores that say the same of the weights that are compared, and of no others; `sparsity` is that of all scored."""
+    if allocation == "global":
+        return scores
+    if allocation == "erk":
+        return by_erdos_renyi(scores, sparsity)
+    return within_each(scores) if allocation == "uniform" else within_rows(scores)
+
+
 @torch.no_grad()
-def prune_globally(model: nn.Module, scores: Scores, sparsity: float) -> None:
+def prune_globally(model: nn.Module, scores: Scores, sparsity: float, allocation: Allocation = "global") -> None:
     """Zero the weights of the lowest scores, in place, until `sparsity` of all non-embedding parameters are zero.
 
-    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay.
-    Raises `ValueError` if the prunable weights are too few for that.
+    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. The
+    `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` if the
+    prunable weights are too few for that.
     """
     total = sum(p.numel() for p in non_embeddings(model).values())
-    remove = round(sparsity * total)
-    flat = torch.cat([score.flatten() for score in scores.values()])
-    if remove > len(flat):
-        raise ValueError(f"cannot prune {remove} weights: only {len(flat)} of {total} are prunable")
+    remove, scored = round(sparsity * total), sum(score.numel() for score in scores.values())
+    if remove > scored:
+        raise ValueError(f"cannot prune {remove} weights: only {scored} of {total} are prunable")
     if remove == 0:
         return
-    keep = _kept(flat, remove)
+    scores = allocated(scores, allocation, remove / scored)
+    keep = _kept(torch.cat([score.flatten() for score in scores.values()]), remove)
     weights = prunable(model)
     parts = keep.split([score.numel() for score in scores.values()])
     for name, part in zip(scores, parts, strict=True):
@@ -69,7 +111,7 @@ def _kept(scores: torch.Tensor, remove: int) -> torch.Tensor:
     return keep
 
 
-class Mask:
+class Mask(Attached):
     """The zeros of a model's prunable weights, kept."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -77,7 +119,7 @@ class Mask:
         self._keep = {name: weight.detach() != 0 for name, weight in self._weights.items()}
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
         for name, weight in self._weights.items():
             weight.mul_(self._keep[name])
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from transformers import VisionEncoderDecoderModel
 
     from benchmark.models.pruning import Mask
+    from benchmark.types import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class FixedMask:
     They are zeroed again after every optimizer step: masking gradients alone lets Adam's momentum revive them.
     """
 
-    def attach(self, model: VisionEncoderDecoderModel) -> Mask:
+    def attach(self, model: VisionEncoderDecoderModel, span: Span) -> Mask:
         from benchmark.models.pruning import Mask
 
         return Mask(model)

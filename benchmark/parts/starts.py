@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
 from benchmark.errors import UserError
-from benchmark.slicing.options import Allocation, check_choice, share_of
-from benchmark.types import References
+from benchmark.slicing.options import check_choice, share_of
+from benchmark.types import Allocation, References
 
 if TYPE_CHECKING:
+    import torch
     from transformers import VisionEncoderDecoderModel
 
     from benchmark.scales import Scale
@@ -18,7 +19,49 @@ _PAPER = "paper-table"
 TARGETS = {_PAPER: 1 - 37 / 141, "half": 0.5}
 """Sparsity of the non-embedding weights: Table 1 (37M of 141M remain, 73.8 %), and the '~50 %' of the paper's text."""
 
-Score = Literal["magnitude", "random"]
+_WHERE: dict[Allocation, str] = {
+    "global": "",
+    "uniform": " in each matrix",
+    "rows": " of each output",
+    "erk": " by Erdos-Renyi kernels",
+}
+
+
+class Score(Protocol):
+    """What a weight is worth: (model, references, seed) -> a score for each prunable weight, by parameter name.
+
+    The lowest go first. `benchmark.prunable` names the weights.
+    """
+
+    def __call__(
+        self, model: VisionEncoderDecoderModel, references: References, seed: int
+    ) -> dict[str, torch.Tensor]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitude:
+    """The absolute value of a weight (paper, section 2.2)."""
+
+    def __call__(self, model: VisionEncoderDecoderModel, references: References, seed: int) -> dict[str, torch.Tensor]:
+        from benchmark.models.pruning import magnitudes
+
+        return magnitudes(model)
+
+    def __str__(self) -> str:
+        return "magnitude"
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Nothing: any weight may go."""
+
+    def __call__(self, model: VisionEncoderDecoderModel, references: References, seed: int) -> dict[str, torch.Tensor]:
+        from benchmark.models.pruning import random_scores
+
+        return random_scores(model, seed)
+
+    def __str__(self) -> str:
+        return "random"
 
 
 def sparsity_of(target: str) -> float:
@@ -51,19 +94,19 @@ class Reference:
 class Pruned:
     """A reference model without a share of its non-embedding weights, zeroed at once.
 
-    `score` says which weights go: those of the smallest magnitude (paper, section 2.2), or random ones; `target` how
-    many, or else `ratio`, which is what stays: a share below 1, or above 1 how many times fewer. Under a ``global``
-    `allocation` all weights are compared with each other, under a ``uniform`` one every matrix loses the same share.
+    `score` says which weights go; `target` how many, or else `ratio`, which is what stays: a share below 1, or above 1
+    how many times fewer. `allocation` says which weights are compared with each other.
     """
 
     score: Score
-    target: str
+    target: str = _PAPER
     of: str = "teacher"
     allocation: Allocation = "global"
     ratio: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice("pruning score", self.score, Score)
+        if not callable(self.score):
+            raise UserError(f"score {self.score!r} cannot be called: a score is Magnitude(), or what a plugin brings")
         check_choice("allocation", self.allocation, Allocation)
         if self.ratio is not None:
             if self.target != _PAPER:
@@ -78,16 +121,14 @@ class Pruned:
 
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
         """Raises `ValueError` if the weights that can go are too few."""
-        from benchmark.models.pruning import magnitudes, prune_globally, random_scores, within_each
+        from benchmark.models.pruning import prune_globally
 
         model = references.load(self.of)
-        scores = magnitudes(model) if self.score == "magnitude" else random_scores(model, seed)
-        prune_globally(model, within_each(scores) if self.allocation == "uniform" else scores, self.sparsity)
+        prune_globally(model, self.score(model, references, seed), self.sparsity, self.allocation)
         return model
 
     def __str__(self) -> str:
-        where = " in each matrix" if self.allocation == "uniform" else ""
-        return f"{self.of}, {self.score}-pruned by {self.sparsity:.1%}{where}"
+        return f"{self.of}, {self.score}-pruned by {self.sparsity:.1%}{_WHERE[self.allocation]}"
 
 
 def reference(name: str) -> Reference:
@@ -95,11 +136,16 @@ def reference(name: str) -> Reference:
     return Reference(name)
 
 
+def pruned(score: Score, target: str = _PAPER, ratio: float | None = None, allocation: Allocation = "global") -> Pruned:
+    """Begin with the teacher after one-shot pruning by a score of each weight."""
+    return Pruned(score, target, allocation=allocation, ratio=ratio)
+
+
 def magnitude_pruned(target: str = _PAPER, ratio: float | None = None, allocation: Allocation = "global") -> Pruned:
     """Begin with the teacher after one-shot magnitude pruning, global as in the paper (section 2.2)."""
-    return Pruned("magnitude", target, allocation=allocation, ratio=ratio)
+    return pruned(Magnitude(), target, ratio, allocation)
 
 
 def random_pruned(target: str = _PAPER, ratio: float | None = None) -> Pruned:
     """Begin with the teacher after removing as many weights at random: what magnitude is worth."""
-    return Pruned("random", target, ratio=ratio)
+    return pruned(Chance(), target, ratio)

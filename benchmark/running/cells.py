@@ -151,16 +151,29 @@ def _options_of(strategy: Strategy) -> dict[str, list[Any]]:
     return options if strategy.objective is None else {**options, "rate": [strategy.rate]}
 
 
-def _options(part: object) -> dict[str, Any]:
+def _fields(part: object) -> dict[str, Any]:
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
         return {}
     return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
 
 
+def _options(part: object) -> dict[str, Any]:
+    """The fields of a part, and in the place of one that is a part itself, such as a score, the fields of that."""
+    options: dict[str, Any] = {}
+    for name, value in _fields(part).items():
+        options |= _options(value) if dataclasses.is_dataclass(value) else {name: value}
+    return options
+
+
 def _set(part: Any, options: Mapping[str, str]) -> Any:
-    present = _options(part)
-    changes = {name: _convert(name, text, present[name]) for name, text in options.items() if name in present}
-    return dataclasses.replace(part, **changes) if changes else part
+    changes: dict[str, Any] = {}
+    for name, value in _fields(part).items():
+        if dataclasses.is_dataclass(value):
+            changes[name] = _set(value, options)
+        elif name in options:
+            changes[name] = _convert(name, options[name], value)
+    changed = {name: value for name, value in changes.items() if value is not getattr(part, name)}
+    return dataclasses.replace(part, **changed) if changed else part
 
 
 def _convert(name: str, text: str, now: object) -> object:

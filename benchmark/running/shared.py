@@ -125,9 +125,9 @@ class Shared:
         teacher = self.teacher(job)
         return TrainingData(cell.dataset, processor, train, validation, teacher, budget, documents, self.mechanics)
 
-    def _calibration(self, cell: Cell, count: int) -> Calibration:
+    def _calibration(self, cell: Cell, count: int, draw: int) -> Calibration:
         processor = self.processor(cell.dataset)
-        found = self._encoded(cell, "train", cell.seed, count, processor)
+        found = self._encoded(cell, "train", cell.seed, count, processor, skip=draw * count)
         prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(cell.dataset)))
         inputs = decoder_inputs(found.labels, prompt, processor.tokenizer.pad_token_id)
         return Calibration(to_pixels(processor, found.pages[:]), inputs, found.labels)
@@ -153,14 +153,15 @@ class Shared:
         return Evaluator(cell.dataset, self.processor(cell.dataset), documents, answers, self.scale.max_tokens)
 
     def _encoded(
-        self, cell: Cell, split: Split, seed: int, count: int | None, processor: DonutProcessor
+        self, cell: Cell, split: Split, seed: int, count: int | None, processor: DonutProcessor, skip: int = 0
     ) -> EncodedDocuments:
+        """The first documents of a split, or those after so many, from the beginning again where it ends."""
         wanted = cell.limit if count is None else _cut(count, cell.limit)
-        documents = cell.dataset.open(self.scale, split, seed, wanted)
+        documents = cell.dataset.open(self.scale, split, seed, wanted and skip + wanted)
         if not len(documents):
             raise UserError(f"data set {cell.dataset.name} has no {split} split")
         if wanted is not None and len(documents) > wanted:  # a plugin may give more than it was asked for
-            documents = [documents[i] for i in range(wanted)]
+            documents = [documents[(skip + i) % len(documents)] for i in range(wanted)]
         where = f"data set {cell.dataset.name}, {split}"
         # What a stranger's documents do in a forked process nobody knows.
         workers = min(self.workers, 1 + len(documents) // _A_WORKER) if cell.dataset.embedded else 1

@@ -94,7 +94,7 @@ def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trai
     title = f"{cell.strategy.name} on {data.dataset.name}"
     set_seed(cell.seed)
     strategy = deepcopy(cell.strategy)
-    curve = train_strategy(before.model, strategy, data, learning_rate, validate, cell.seed, title, folder)
+    model, curve = train_strategy(before.model, strategy, data, learning_rate, validate, cell.seed, title, folder)
     shutil.rmtree(folder.parent, ignore_errors=True)
     start = before.training
     training = replace(
@@ -107,4 +107,4 @@ def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trai
         curve=curve,
         upstream_curve=start.curve,
     )
-    return Trained(before.model, training)
+    return Trained(model, training)

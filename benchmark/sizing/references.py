@@ -45,7 +45,7 @@ class Blank:
         model.train(False)
         return model
 
-    def calibration(self, count: int) -> Calibration:
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
         draws = torch.Generator().manual_seed(0)
         pixels = torch.rand(count, 3, self.scale.height, self.scale.width, generator=draws) * 2 - 1
         labels = torch.randint(self.vocabulary, (count, _LABELS), generator=draws)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cosine_similarity, cross_entropy
+from torch.nn.functional import cosine_similarity
 
+from benchmark.models.calibration import gradients, run_through
 from benchmark.models.donut import Donut
-from benchmark.progress import quiet
 from benchmark.slicing.budget import Scores
 from benchmark.slicing.groups import Group, Slices, Stack
 from benchmark.types import Calibration
@@ -62,15 +62,11 @@ def taylor(model: Donut, groups: Sequence[Group], calibration: Calibration) -> S
     The mean over documents, each squared by itself: over all together the gradients of a trained model cancel out.
     """
     totals = {group: torch.zeros(group.count) for group in groups}
-    with quiet(model), torch.enable_grad():
-        for document in _each(calibration):
-            model.zero_grad()
-            logits = model(pixel_values=document.pixel_values, decoder_input_ids=document.decoder_input_ids).logits
-            cross_entropy(logits.flatten(0, 1), document.labels.flatten()).backward()
-            products = {n: w.detach() * w.grad for n, w in _parameters(model).items() if w.grad is not None}
-            for group in groups:
-                totals[group] += group.sums(products).square()
-    model.zero_grad()
+    weights = {name: weight.detach() for name, weight in _parameters(model).items()}
+    for gradient in gradients(model, calibration):
+        products = {name: weights[name] * slope for name, slope in gradient.items()}
+        for group in groups:
+            totals[group] += group.sums(products).square()
     return {group: total / len(calibration.labels) for group, total in totals.items()}
 
 
@@ -80,19 +76,10 @@ def activation(model: Donut, groups: Sequence[Group], calibration: Calibration) 
     Of layers by how far they turn what they are given: 1 - cosine (block influence, ShortGPT, Men et al. 2024).
     """
     flows: dict[str, torch.Tensor] = {}
-    with _watched(model, groups, flows), quiet(model), torch.no_grad():
-        for document in _each(calibration):
-            model(pixel_values=document.pixel_values, decoder_input_ids=document.decoder_input_ids, use_cache=False)
+    with _watched(model, groups, flows):
+        run_through(model, calibration)
     means = {name: flow / len(calibration.labels) for name, flow in flows.items()}
     return {group: _flow(model, group, means) for group in groups}
-
-
-def _each(calibration: Calibration) -> Iterator[Calibration]:
-    """One document after the other, without what is beyond its end: a page of the paper's size takes gigabytes."""
-    for row, labels in enumerate(calibration.labels):
-        length = int((labels != -100).sum())
-        inputs = calibration.decoder_input_ids[row : row + 1, :length]
-        yield Calibration(calibration.pixel_values[row : row + 1], inputs, labels[None, :length])
 
 
 def _flow(model: Donut, group: Group, flows: Mapping[str, torch.Tensor]) -> torch.Tensor:

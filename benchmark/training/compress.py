@@ -6,16 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import (
-    DonutProcessor,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import DonutProcessor, TrainerCallback
 
 from benchmark.devices import precision
 from benchmark.models.donut import Donut
@@ -24,10 +17,11 @@ from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.board import Board
+from benchmark.training.clock import Clock
 from benchmark.training.journal import Curve, Journal
 from benchmark.training.mechanics import Mechanics
 from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
-from benchmark.types import AttachedConstraint, Dataset, Objective, Outputs, Strategy
+from benchmark.types import Attached, Dataset, Objective, Outputs, Span, Strategy
 
 _LARGEST_CACHE = 2**30
 """Bytes of the teacher's outputs that are computed once and kept; beyond that it runs beside the student."""
@@ -124,40 +118,51 @@ def train_strategy(
     seed: int,
     title: str,
     folder: Path,
-) -> Curve:
-    """Train in place; the curve of (step, validation score). Raises `RuntimeError` if the constraint was broken.
+) -> tuple[Donut, Curve]:
+    """Train in place; the model to keep and the curve of (step, validation score).
+
+    Raises `RuntimeError` if the constraint was broken.
 
     What a killed training left in `folder` is taken up again; TensorBoard's logs have the name of the one above it.
     """
     objective, budget = strategy.objective, data.budget
     assert objective is not None
-    attached = strategy.constraint.attach(model) if strategy.constraint else None
+    span = Span(data.dataset.task == "reading", data.steps)
+    attached: object = strategy.constraint.attach(model, span) if strategy.constraint else Attached()
+    if not isinstance(attached, Attached):
+        found = type(attached).__name__
+        raise TypeError(f"the constraint of {strategy.name!r} attached a {found}, not an Attached")
     journal = Journal.open(folder / "journal.json")
     callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
-    if attached is not None:
-        callbacks.insert(0, _Keep(attached))
+    callbacks.insert(0, Clock(attached, folder, budget.save_steps))
     if data.mechanics.board is not None:
         callbacks.append(Board(data.mechanics.board / folder.parent.name, journal))
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )
-    train(model, Documents(data.pages), schedule, _Taught(objective, data), title, folder, callbacks, data.mechanics)
-    if attached is not None:
-        attached.check()
-    return journal.curve
+    loss = _Taught(objective, data, attached)
+    train(model, Documents(data.pages), schedule, loss, title, folder, callbacks, data.mechanics)
+    attached.check()
+    finished = attached.finish()
+    if finished is not None and not isinstance(finished, Donut):
+        raise TypeError(f"the constraint of {strategy.name!r} finished with a {type(finished).__name__}, not a Donut")
+    return finished or model, journal.curve
 
 
 class _Taught:
     """An objective as the trainer wants it: the student's forward pass, what the teacher makes of it, the loss."""
 
-    def __init__(self, objective: Objective, data: TrainingData) -> None:
+    def __init__(self, objective: Objective, data: TrainingData, attached: Attached) -> None:
         self._objective = objective
         self._data = data
+        self._attached = attached
         self._features = objective.teaching == "features"
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         teacher = None if self._objective.teaching == "none" else self._teacher(batch)
-        return self._objective(self._data.outputs_of(model, batch, self._features), teacher, batch["labels"])
+        loss = self._objective(self._data.outputs_of(model, batch, self._features), teacher, batch["labels"])
+        penalty = self._attached.penalty()
+        return loss if penalty is None else loss + penalty
 
     def _teacher(self, batch: Batch) -> Outputs:
         taught = self._data.taught(self._features)
@@ -182,13 +187,3 @@ def _rows(taught: Outputs, batch: Batch, features: bool) -> Outputs:
         return Outputs(tokens(taught.logits))
     encoder = tuple(kept[rows].to(labels.device).float() for kept in taught.encoder)
     return Outputs(tokens(taught.logits), encoder, tuple(map(tokens, taught.decoder)))
-
-
-class _Keep(TrainerCallback):
-    """Restores the constraint after every optimizer step, before anything looks at the model."""
-
-    def __init__(self, attached: AttachedConstraint) -> None:
-        self._attached = attached
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._attached.after_step()

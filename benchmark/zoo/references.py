@@ -17,14 +17,15 @@ from benchmark.zoo.store import Zoo
 class DatasetReferences:
     """The reference models as one data set sees them: its own teacher, the zoo's other models.
 
-    `teacher_documents` are what the teacher was trained on; `calibrate` gives documents of its training split.
+    `teacher_documents` are what the teacher was trained on; `calibrate` gives a count of documents
+    of its training split, and other ones for each draw.
     """
 
     zoo: Zoo
     teacher: Path
     teacher_documents: int
     vocabulary: int
-    calibrate: Callable[[int], Calibration]
+    calibrate: Callable[[int, int], Calibration]
     calibration_hash: str | None = None
     """Of the documents that a start has looked at, one time after the other."""
     _loaded: set[str] = field(default_factory=set)
@@ -34,8 +35,8 @@ class DatasetReferences:
         model = load_model(self.teacher) if name == "teacher" else self.zoo.load(name)
         return fit_vocabulary(model, self.vocabulary)
 
-    def calibration(self, count: int) -> Calibration:
-        found = self.calibrate(count)
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
+        found = self.calibrate(count, draw)
         before = (self.calibration_hash or "").encode()
         content = b"".join([before, *(t.numpy().tobytes() for t in (found.pixel_values, found.labels))])
         self.calibration_hash = hashlib.sha256(content).hexdigest()[:16]

@@ -118,7 +118,8 @@ class Sheet:
         low, high = scale.font_pixels
         self.size = round(int(random.integers(low, high + 1)) * look.enlarged)
         self.longest = scale.max_tokens - 2  # the prompt and the end are tokens too
-        self.margin = max(2, scale.font_pixels[0] // 3)
+        # The camera's turn grows with the page.
+        self.margin = max(2, scale.font_pixels[0] // 3, max(self.height, self.width) // 50)
         self._unit = self.size / 11
         self._ink = np.zeros((self.height, self.width), np.uint8)
 

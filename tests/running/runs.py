@@ -111,5 +111,5 @@ class Watch:
         monkeypatch.setattr(execution, "carry_out", watched)
 
 
-def no_data(count: int) -> Calibration:
+def no_data(count: int, draw: int) -> Calibration:
     raise AssertionError("this start looks at no data")

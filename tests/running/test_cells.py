@@ -17,6 +17,7 @@ from benchmark import (
     Strategy,
     UserError,
     magnitude_pruned,
+    pruned,
     reference,
 )
 from benchmark.running import cells
@@ -144,7 +145,7 @@ class TestKey:
         monkeypatch.setattr(cells, "version", lambda name: "1")
         monkeypatch.setattr(cells, "CODE", 6)
         fixed = replace(cell, scale=SIZES, dataset=replace(cell.dataset, open=blank), limit=3)
-        assert key(fixed, plugins=["s", "d"], before=["k"]) == "4b8f2f4f9e8ace71"
+        assert key(fixed, plugins=["s", "d"], before=["k"]) == "ea5541877e39f307"
 
     def test_it_is_that_of_another_process(self, cell: Cell) -> None:
         """Equal parts made anew have the same key: nothing in it depends on where things lie in memory."""
@@ -268,7 +269,7 @@ class TestOptions:
             ({"temprature": "2"}, "unknown option 'temprature': did you mean temperature"),
             (
                 {"xyz": "2"},
-                "unknown option 'xyz': there is allocation, alpha, of, rate, ratio, score, target, temperature",
+                "unknown option 'xyz': there is allocation, alpha, of, rate, ratio, target, temperature",
             ),
             ({"target": "halv"}, "'halv'"),
             ({"temperature": "hot"}, "--set temperature=hot: expected a float"),
@@ -283,11 +284,28 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         "options",
-        [{"score": "magnitud"}, {"temperature": "0"}, {"temperature": "nan"}, {"alpha": "7"}, {"rate": "0"}],
+        [{"allocation": "globl"}, {"temperature": "0"}, {"temperature": "nan"}, {"alpha": "7"}, {"rate": "0"}],
     )
     def test_a_value_without_sense_is_told(self, options: dict[str, str]) -> None:
         with pytest.raises(UserError, match=next(iter(options.values()))):
             with_options([strategy()], options)
+
+    def test_options_reach_into_the_score_of_a_start(self) -> None:
+        @dataclass(frozen=True)
+        class Looking:
+            documents: int = 32
+
+            def __call__(self, model: Any, references: Any, seed: int) -> Any:
+                raise NotImplementedError
+
+        mine = strategy(start=pruned(Looking(), "half"))
+        ((changed, options),) = with_options([mine], {"documents": "8", "target": "0.5"})
+        assert changed.start == pruned(Looking(8), "0.5")
+        assert options == (("documents", "8"), ("target", "0.5"))
+        ((same, options),) = with_options([mine], {"documents": "32"})
+        assert (same, options) == (mine, ())
+        with pytest.raises(UserError, match="unknown option 'score'"):
+            with_options([mine], {"score": "magnitude"})
 
     def test_a_plain_function_has_no_options(self) -> None:
         def my_start(*_: object) -> Any:

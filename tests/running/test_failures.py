@@ -63,7 +63,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
                 raise FloatingPointError("the loss of step 2 of 3 is nan")
             with torch.no_grad():
                 model.decoder.model.decoder.layers[0].fc1.bias[0] += 1
-            return [(data.steps, 0.5)]
+            return model, [(data.steps, 0.5)]
 
         monkeypatch.setattr("benchmark.running.stages.train_strategy", train)
         return done

@@ -42,7 +42,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         done.append((data.dataset.name, learning_rate / data.budget.learning_rate))
         with torch.no_grad():
             model.decoder.model.decoder.layers[0].fc1.bias[0] += 1
-        return [(data.steps, 0.5)]
+        return model, [(data.steps, 0.5)]
 
     monkeypatch.setattr("benchmark.running.stages.train_strategy", train)
     return done

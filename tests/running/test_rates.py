@@ -127,7 +127,7 @@ class TestTrying:
             done.append((strategy.name, round(learning_rate / data.budget.learning_rate, 6)))
             if strategy.rate > 1:
                 raise FloatingPointError("the loss of step 2 of 3 is nan")
-            return [(data.steps, 1 - abs(strategy.rate - 0.5))]
+            return model, [(data.steps, 1 - abs(strategy.rate - 0.5))]
 
         monkeypatch.setattr("benchmark.running.stages.train_strategy", train)
         return done

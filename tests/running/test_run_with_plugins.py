@@ -52,7 +52,7 @@ def donutbench_register_strategies():
 FAILING = """
 import sys
 import torch
-from benchmark import CrossEntropy, Strategy, hookimpl
+from benchmark import Attached, CrossEntropy, Strategy, hookimpl
 
 def raises(references, scale, seed):
     raise RuntimeError("no luck\\nat all")
@@ -71,11 +71,9 @@ def blows_up(student, teacher, labels):
 
 blows_up.teaching = "none"
 
-class Asks:
-    def attach(self, model):
+class Asks(Attached):
+    def attach(self, model, span):
         return self
-    def after_step(self):
-        pass
     def check(self):
         raise RuntimeError("not what was asked for")
 

@@ -55,12 +55,12 @@ class Notes:
         seed: int,
         title: str,
         folder: Path,
-    ) -> Curve:
+    ) -> tuple[Donut, Curve]:
         self.trainings.append((strategy.name, data, learning_rate, seed))
         self.strategies.append(strategy)
         with torch.no_grad():
             model.decoder.model.decoder.layers[0].fc1.bias[0] += 1 + torch.rand(())
-        return [(data.steps, 0.5)]
+        return model, [(data.steps, 0.5)]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Teacher:
         assert name == "teacher"
         return self.model
 
-    def calibration(self, count: int) -> Calibration:
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
         self.asked.append(count)
         return self.documents
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import DonutProcessor
 
@@ -21,11 +22,12 @@ from benchmark.parts.objectives import CrossEntropy
 from benchmark.parts.starts import reference
 from benchmark.scales import TINY, Budget
 from benchmark.training import compress
+from benchmark.training.clock import Clock
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.journal import Curve
 from benchmark.training.mechanics import Mechanics
 from benchmark.training.trainer import Batch, Documents, EverySteps, Loss, Schedule
-from benchmark.types import Constraint, Dataset, Objective, Outputs, Strategy, Teaching
+from benchmark.types import Attached, Constraint, Dataset, Objective, Outputs, Span, Strategy, Teaching
 
 BUDGET = Budget(reading_documents=6, task_documents=6, batch=4, learning_rate=0.02, evaluations=2)
 LONGEST = 24
@@ -316,18 +318,17 @@ class TestPlan:
             read.append(model)
             return len(read) / 10
 
-        curve = train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path)
+        _, curve = train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path)
         assert curve == []
-        (callback,) = trainer.callbacks
+        clock, callback = trainer.callbacks
+        assert isinstance(clock, Clock)
         assert isinstance(callback, EverySteps)
         for step in (1, 2, 3, 4, 5):
             callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None))
         assert read == [student, student]
         assert json.loads((tmp_path / "journal.json").read_text())["curve"] == [[3, 0.1], [5, 0.2]]
-        assert train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path) == [
-            (3, 0.1),
-            (5, 0.2),
-        ]
+        _, curve = train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path)
+        assert curve == [(3, 0.1), (5, 0.2)]
 
 
 @dataclass
@@ -442,23 +443,58 @@ def read_quietly(model: Donut, pages: EncodedDocuments, row: int, tokens: int, p
 
 
 @dataclass
-class Attached:
+class Noting(Attached):
     """A constraint that says when it is used."""
 
     events: list[str]
     broken: bool = False
+    finished: Donut | None = None
 
-    def attach(self, model: nn.Module) -> Attached:
-        self.events.append("attach")
+    def attach(self, model: nn.Module, span: Span) -> Noting:
+        self.events.append(f"attach for {span.steps} steps")
+        self.weight = next(model.parameters())
         return self
 
-    def after_step(self) -> None:
-        self.events.append("after step")
+    def before_step(self, step: int) -> None:
+        assert self.weight.grad is not None
+        self.before = self.weight.detach().clone()
+        self.events.append(f"before step {step}")
+
+    def after_step(self, step: int) -> None:
+        assert not torch.equal(self.before, self.weight)
+        self.events.append(f"after step {step}")
 
     def check(self) -> None:
         self.events.append("check")
         if self.broken:
             raise RuntimeError("broken")
+
+    def finish(self) -> Donut | None:
+        self.events.append("finish")
+        return self.finished
+
+
+@dataclass
+class Counting(Attached):
+    """A constraint that adds to the loss and remembers over a kill how often it was asked."""
+
+    count: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def attach(self, model: nn.Module, span: Span) -> Counting:
+        self.weight = next(model.parameters())
+        return self
+
+    def penalty(self) -> torch.Tensor:
+        return 3.0 * self.weight.sum()
+
+    def after_step(self, step: int) -> None:
+        self.count += 1
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"count": self.count}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        self.count = state["count"]
 
 
 class TestConstraint:
@@ -485,15 +521,78 @@ class TestConstraint:
             events.append("validate")
             return 0.5
 
-        mine = strategy(Noted(), constraint=cast(Constraint, Attached(events)))
-        curve = train_strategy(student, mine, data, 0.02, validate, 0, "", tmp_path)
-        assert events == ["attach", *["loss", "after step", "validate"] * 3, "check"]
+        mine = strategy(Noted(), constraint=cast(Constraint, Noting(events)))
+        model, curve = train_strategy(student, mine, data, 0.02, validate, 0, "", tmp_path)
+        steps = [event for step in "123" for event in ("loss", f"before step {step}", f"after step {step}", "validate")]
+        assert events == ["attach for 3 steps", *steps, "check", "finish"]
+        assert model is student
         assert curve == [(1, 0.5), (2, 0.5), (3, 0.5)]
+
+    def test_what_it_finishes_with_is_kept(
+        self, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        another = build(TINY, TINY.small, 100, seed=3)
+        mine = strategy(CrossEntropy(), constraint=cast(Constraint, Noting([], finished=another)))
+        model, _ = train_strategy(student, mine, data, 0.02, nothing, 0, "", tmp_path)
+        assert model is another
+
+    @pytest.mark.parametrize("wrong", ["nothing", "linear"])
+    def test_what_is_no_constraint_or_no_model_is_named(
+        self, wrong: str, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
+    ) -> None:
+        @dataclass
+        class Wrong:
+            def attach(self, model: nn.Module, span: Span) -> Any:
+                return (
+                    None
+                    if wrong == "nothing"
+                    else Noting([], finished=cast(Donut, nn.Linear(1, 1))).attach(model, span)
+                )
+
+        message = {
+            "nothing": r"^the constraint of 'mine' attached a NoneType, not an Attached$",
+            "linear": r"^the constraint of 'mine' finished with a Linear, not a Donut$",
+        }
+        with pytest.raises(TypeError, match=message[wrong]):
+            train_strategy(student, strategy(CrossEntropy(), Wrong()), data, 0.02, nothing, 0, "", tmp_path)
+
+    def test_a_penalty_is_learnt_from_and_what_it_knows_outlives_a_kill(
+        self, data: TrainingData, student: Donut, tmp_path: Path
+    ) -> None:
+        """Killed after two of three steps, with and without: the same weights, and all three steps counted."""
+        data = replace(data, budget=replace(data.budget, save_steps=1))
+        before = {name: weight.clone() for name, weight in student.state_dict().items()}
+
+        def trained(penalty: bool, folder: str, killed: bool = False) -> tuple[torch.Tensor, Counting]:
+            student.load_state_dict(before)
+            counting = Counting()
+
+            def validate(model: Donut) -> float:
+                if killed and counting.count == 3:
+                    raise InterruptedError
+                return 0.0
+
+            constraint = cast(Constraint, counting) if penalty else None
+            train_strategy(
+                student, strategy(CrossEntropy(), constraint), data, 0.02, validate, 0, "", tmp_path / folder
+            )
+            return next(student.parameters()).detach().clone(), counting
+
+        free, _ = trained(False, "free")
+        whole, counted = trained(True, "whole")
+        assert counted.count == 3
+        assert not torch.allclose(free, whole)
+        with pytest.raises(InterruptedError):
+            trained(True, "killed", killed=True)
+        assert load_file(tmp_path / "killed" / "constraint-2.safetensors")["count"] == 2
+        again, counted = trained(True, "killed")
+        assert counted.count == 3
+        torch.testing.assert_close(again, whole)
 
     def test_a_broken_one_ends_the_training(
         self, data: TrainingData, student: Donut, trainer: FakeTrainer, tmp_path: Path
     ) -> None:
-        mine = strategy(CrossEntropy(), constraint=cast(Constraint, Attached([], broken=True)))
+        mine = strategy(CrossEntropy(), constraint=cast(Constraint, Noting([], broken=True)))
         with pytest.raises(RuntimeError, match="broken"):
             train_strategy(student, mine, data, 0.02, nothing, 0, "", tmp_path)
         assert trainer.model is student
@@ -510,16 +609,8 @@ class TestConstraint:
             return 0.0
 
         def trained(constraint: Constraint | None) -> Curve:
-            return train_strategy(
-                student,
-                strategy(CrossEntropy(), constraint),
-                data,
-                0.002,
-                validate,
-                0,
-                "",
-                tmp_path / str(constraint),
-            )
+            mine, place = strategy(CrossEntropy(), constraint), tmp_path / str(constraint)
+            return train_strategy(student, mine, data, 0.002, validate, 0, "", place)[1]
 
         trained(FixedMask())
         assert seen == [pruned] * 3

@@ -115,4 +115,4 @@ def test_objectives_and_what_keeps_zeros(
         mask = Mask(model)
         found = objective(data.outputs_of(model, seen, features), theirs, seen["labels"])
         assert found.device.type == "cuda"
-        mask.after_step()
+        mask.after_step(1)

@@ -110,7 +110,7 @@ def test_a_board_has_losses_rates_and_the_validation_curve(
         datasets["receipts-mini"], processor, documents, documents.head(2), model, BUDGET, 16, mechanics
     )
     strategy = Strategy("mine", "", reference("small"), CrossEntropy())
-    curve = train_strategy(
+    _, curve = train_strategy(
         student, strategy, data, 1e-3, lambda model: 0.25, 0, "mine", tmp_path / "mine__receipts" / "key"
     )
     (folder,) = (tmp_path / "logs").iterdir()

@@ -105,7 +105,7 @@ def test_it_learns(
     data = TrainingData(
         datasets["receipts-mini"], processor, pages, pages, teacher, ONE_STEP, 1, Mechanics(checkpointing=True)
     )
-    curve = train_strategy(student, strategy, data, 3e-5, lambda model: 0.0, 0, name, tmp_path / "work")
+    _, curve = train_strategy(student, strategy, data, 3e-5, lambda model: 0.0, 0, name, tmp_path / "work")
     assert curve == [(1, 0.0)]
     moved = {name: bool((weight != before[name]).any()) for name, weight in prunable(student).items()}
     assert all(moved.values())

@@ -1,0 +1,52 @@
+"""The shipped teacher of receipts as a strategy sees it, with real documents to look at."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import pytest
+from transformers import DonutProcessor
+
+from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.models.encoded import EncodedDocuments, encode_documents
+from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
+from benchmark.scales import TINY
+from benchmark.types import Calibration, Dataset
+from benchmark.zoo.store import open_zoo
+
+DOCUMENTS = 24
+
+
+@dataclass(frozen=True)
+class OfReceipts:
+    """`References` with the shipped models and the first documents of the training split."""
+
+    teacher: Donut
+    documents: Calibration
+
+    def load(self, name: str) -> Donut:
+        assert name == "teacher"
+        return deepcopy(self.teacher)
+
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
+        places = [(draw * count + i) % DOCUMENTS for i in range(count)]
+        whole = self.documents
+        return Calibration(whole.pixel_values[places], whole.decoder_input_ids[places], whole.labels[places])
+
+
+@pytest.fixture(scope="session")
+def receipts(datasets: dict[str, Dataset], processor: DonutProcessor) -> EncodedDocuments:
+    """Training documents."""
+    return encode_documents(datasets["receipts-mini"].open(TINY, "train", 0, DOCUMENTS), processor, TINY.max_tokens)
+
+
+@pytest.fixture(scope="session")
+def references(datasets: dict[str, Dataset], processor: DonutProcessor, receipts: EncodedDocuments) -> OfReceipts:
+    zoo = open_zoo(TINY)
+    folder = zoo.task_teacher(datasets["receipts-mini"])
+    assert folder is not None
+    teacher = fit_vocabulary(zoo.load(folder.name), len(processor.tokenizer))
+    prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(datasets["receipts-mini"])))
+    inputs = decoder_inputs(receipts.labels, prompt, processor.tokenizer.pad_token_id)
+    return OfReceipts(teacher, Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels))
