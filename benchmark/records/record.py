@@ -170,7 +170,8 @@ class Efficiency(_Frozen):
 class Record(_Frozen):
     """What one cell gave: strategy x data set x scale x protocol x budget x options x limit x device x seed.
 
-    `options` are those that differ from the strategy's own. `teacher` is the checkpoint that was given in the place of
+    `summary` and `paper` are the strategy's own words on what it is and where it comes from; `options` are those that
+    differ from its own. `teacher` is the checkpoint that was given in the place of
     the zoo's, whose sizes are the scale then, `teacher_changes` what was asked to be other than it brings it
     (`benchmark.scales.Changes`), `teacher_documents` what the task's teacher was fine-tuned on first, None if it knew
     the task. `start` describes what training began from; `start_documents` are those that the reference models in it
@@ -188,6 +189,8 @@ class Record(_Frozen):
 
     schema_version: Literal[3] = 3
     strategy: str
+    summary: str = ""
+    paper: str = ""
     paper_name: str | None = None
     reference: bool = False
     dataset: str

@@ -21,6 +21,7 @@ from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.fronts import families, has_front
 from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
 from benchmark.report.latency import LATENCY, untold_sentence
+from benchmark.report.methods import methods_table
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import listed, rank
 from benchmark.report.rows import Row, Setting, by_setting
@@ -30,6 +31,7 @@ from benchmark.report.sparsity import cliffs, sparsity_name
 Sections = dict[Setting, list[Row]]
 _COSTS = (NONZERO, PACKED, *LATENCY)
 _APART = " †"
+_METHODS = "<!-- methods: begin"
 
 
 def embed_summary(readme: Path, directory: Path) -> None:
@@ -41,22 +43,44 @@ def embed_summary(readme: Path, directory: Path) -> None:
     if sizes is not None:
         _embed(readme, "costs", sizes_summary(sizes, directory.as_posix()))
     if records or sizes is None:
-        _embed(readme, "leaderboard", summary_markdown(records, directory.as_posix(), teds_of(directory, records)))
+        teds = teds_of(directory, records)
+        _embed(readme, "leaderboard", summary_markdown(records, directory.as_posix(), teds))
+        if _METHODS in _read_text(readme):
+            _embed(readme, "methods", "\n\n".join(methods_markdown(records, teds)))
 
 
 def _embed(readme: Path, name: str, summary: str) -> None:
     """Between ``<!-- NAME: begin ... -->`` and ``<!-- NAME: end -->``."""
     mark, last = f"<!-- {name}: begin", f"<!-- {name}: end -->"
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {readme}: {error.strerror or error}") from error
+    text = _read_text(readme)
     head, begin, rest = text.partition(mark)
     first_line, newline, body = rest.partition("\n")
     _, end, tail = body.partition(last)
     if not (begin and newline and end):
         raise UserError(f"{readme} lacks the line {mark} ... --> or the line {last}")
     write_atomically(readme, f"{head}{begin}{first_line}\n\n{summary}\n\n{end}{tail}".encode())
+
+
+def _read_text(readme: Path) -> str:
+    try:
+        return readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {readme}: {error.strerror or error}") from error
+
+
+def methods_markdown(records: Sequence[Record], teds: Teds) -> list[str]:
+    """The table of methods of the practical protocol, of the paper's where that one was not run."""
+    of_protocol = {of.protocol: sections for of, sections in _tables(records).items() if not of.options}
+    sections = of_protocol.get("task") or of_protocol.get("paper") or {}
+    return methods_table(sections, teds)
+
+
+def _tables(records: Sequence[Record]) -> dict[Setting, Sections]:
+    """The rows of each data set, those together that differ in nothing else but the number of its documents."""
+    tables: dict[Setting, Sections] = {}
+    for setting, rows in by_setting(records).items():
+        tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
+    return tables
 
 
 def summary_markdown(records: Sequence[Record], directory: str, teds: Teds | None = None) -> str:
@@ -67,9 +91,7 @@ def summary_markdown(records: Sequence[Record], directory: str, teds: Teds | Non
     """
     if not any(record.status == "ok" for record in records):
         raise UserError(f"no finished records in {directory}")
-    tables: dict[Setting, Sections] = {}
-    for setting, rows in by_setting(records).items():
-        tables.setdefault(setting._replace(dataset="", test_documents=0), {})[setting] = rows
+    tables = _tables(records)
     plain = {of for of, sections in tables.items() if not of.options and _compares(sections)}
     shown = [sections for of, sections in tables.items() if of in plain or of._replace(options=()) not in plain]
     # The protocol of one's own model comes before the paper's.

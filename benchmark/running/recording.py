@@ -79,6 +79,8 @@ def _common(job: Job, setup: Run) -> dict[str, object]:
     strategy, dataset = cell.strategy, cell.dataset
     return {
         "strategy": strategy.name,
+        "summary": strategy.summary,
+        "paper": strategy.paper,
         "paper_name": strategy.paper_name,
         "reference": strategy.reference,
         "dataset": dataset.name,
