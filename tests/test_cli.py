@@ -155,6 +155,22 @@ def test_seeds_settings_and_sweeps() -> None:
     }
 
 
+def test_what_nobody_has_foreseen_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("what\nis this")
+
+    monkeypatch.setattr("benchmark.cli.listing.load_plugins", breaks)
+    monkeypatch.delenv("DONUTBENCH_DEBUG", raising=False)
+    said = complaint(capsys, "list")
+    assert said.startswith("donutbench: RuntimeError: what is this (test_cli.py, line ")
+    assert "DONUTBENCH_DEBUG=1" in said
+    monkeypatch.setenv("DONUTBENCH_DEBUG", "1")
+    assert main(["list"]) == 2
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
 def test_ctrl_c_is_one_line_and_exit_130(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "interrupted.py"
     path.write_text("raise KeyboardInterrupt\n")

@@ -180,6 +180,95 @@ def test_a_broken_file_is_named(text: str, wanted: str, plugin: Callable[[str], 
     assert wanted in message
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("import sys\nsys.exit(0)\n", "fails to load: SystemExit: 0 (plugin0.py, line 2)"),
+        (HOOK + "    raise SystemExit\n", "donutbench_register_datasets fails: SystemExit"),
+        ("class Odd(BaseException): pass\nraise Odd('why')\n", "fails to load: Odd: why"),
+    ],
+)
+def test_a_plugin_that_leaves_does_not_take_the_command_with_it(
+    text: str, wanted: str, plugin: Callable[[str], Path]
+) -> None:
+    path = plugin(text)
+    assert failure(path).startswith(f"plugin {path}")
+    assert wanted in failure(path)
+
+
+def test_an_installed_plugin_that_leaves_is_named_too(install: Install) -> None:
+    install("acme_leaves", "raise SystemExit(0)\n")
+    assert "acme_leaves 1.2" in failure()
+    assert "fails to load: SystemExit: 0" in failure()
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("summary=None", "its summary is None, not text"),
+        (r"summary='\ud800'", r"its summary is '\ud800', not text"),
+        ("paper=7", "its paper is 7, not text"),
+        ("start=3", "its start is 3, not what can be called"),
+        ("objective=print", "its objective is <built-in function print>, not what can be called and says its teaching"),
+        ("objective=Shy()", "its objective is a Shy, not what can be called"),
+        ("objective=loss, constraint=5", "its constraint is 5, not what has an attach"),
+        ("protocols='task'", "has the protocols 'task'"),
+        ("reference='yes'", "its reference is 'yes', not True or False"),
+        ("name=None", "strategy name None must be"),
+    ],
+)
+def test_a_wrong_field_of_a_strategy_is_named(field: str, wanted: str, plugin: Callable[[str], Path]) -> None:
+    path = plugin(
+        f"""
+from benchmark import Strategy, hookimpl
+
+class Shy:
+    def __call__(self): pass
+    def __repr__(self): raise RuntimeError
+    @property
+    def teaching(self): raise RuntimeError
+
+def loss(student, teacher, labels): pass
+loss.teaching = "none"
+
+@hookimpl
+def donutbench_register_strategies():
+    whole = dict(name="mine", summary="mine", start=loss)
+    yield Strategy(**{{**whole, **dict({field})}})
+"""
+    )
+    message = failure(path)
+    assert message.startswith(f"plugin {path}")
+    assert wanted in message
+
+
+@pytest.mark.parametrize(
+    ("field", "wanted"),
+    [
+        ("task='ocr'", "its task is 'ocr', not reading or extraction"),
+        ("keys=(1, 2)", "keys"),
+        ("keys='total'", "its keys is 'total', not a tuple of texts"),
+        ("open=None", "its open is None, not what can be called"),
+        ("version=2", "its version is 2, not text"),
+        ("notes=['a']", "its notes is ['a'], not a tuple of texts"),
+    ],
+)
+def test_a_wrong_field_of_a_data_set_is_named(field: str, wanted: str, plugin: Callable[[str], Path]) -> None:
+    whole = "dict(name='mine', summary='mine', task='extraction', keys=('total',), open=print)"
+    path = plugin(f"from benchmark import Dataset\n{HOOK}    yield Dataset(**{{**{whole}, **dict({field})}})\n")
+    message = failure(path)
+    assert message.startswith(f"plugin {path}")
+    assert wanted in message
+
+
+def test_what_a_plugin_prints_is_no_output(plugin: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    load_plugins([plugin("print('at import')\n" + STRATEGY.format(name="loud") + "    print('in a hook')\n")])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "at import" in err
+    assert "in a hook" in err
+
+
 def test_a_broken_file_leaves_no_module_behind(plugin: Callable[[str], Path]) -> None:
     before = set(sys.modules)
     failure(plugin("raise RuntimeError\n"))

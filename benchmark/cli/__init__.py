@@ -5,8 +5,11 @@ A command imports what it calls inside its function, so that ``--help`` and ``li
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,6 +34,7 @@ from benchmark.errors import UserError
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 _INTERRUPTED = 130
+_DEBUG = "DONUTBENCH_DEBUG"
 
 app = typer.Typer(
     help="Which compression of a document-understanding model is worth using?",
@@ -63,9 +67,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
+    except Exception as error:
+        return _complain(_last_resort(error))
     if code == _INTERRUPTED:
         _complain("interrupted")
     return code or 0
+
+
+def _last_resort(error: Exception) -> str:
+    """One line on what nobody has foreseen."""
+    if os.environ.get(_DEBUG):
+        traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno}): nobody has foreseen "
+        f"this; please report it with the traceback, which {_DEBUG}=1 shows"
+    )
 
 
 def _complain(message: str) -> int:

@@ -10,6 +10,7 @@ import sys
 import traceback
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +24,7 @@ import pluggy
 from benchmark.errors import UserError
 from benchmark.plugin import hookspecs
 from benchmark.plugin.content import content
+from benchmark.plugin.fields import problem_of
 from benchmark.plugin.identity import FILE_PREFIX
 from benchmark.types import Dataset, Strategy
 
@@ -108,8 +110,11 @@ def _entry_source(entry: EntryPoint) -> str:
 
 def _load_entry(entry: EntryPoint, source: str) -> object:
     try:
-        return entry.load()
-    except Exception as error:
+        with _silent():
+            return entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything, even SystemExit
         raise UserError(f"plugin {source}: entry point {entry.name!r} fails to load: {_describe(error)}") from error
 
 
@@ -124,13 +129,19 @@ def _load_file(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up here
     try:
-        spec.loader.exec_module(module)
+        with _silent():
+            spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if isinstance(error, KeyboardInterrupt):
             raise
         raise UserError(f"plugin {path} fails to load: {_describe(error)}") from error
     return module
+
+
+def _silent() -> AbstractContextManager[object]:
+    """What a plugin prints is no part of what a command prints, such as JSON."""
+    return redirect_stdout(sys.stderr)
 
 
 def _add(manager: pluggy.PluginManager, plugin: object, source: str) -> None:
@@ -166,6 +177,9 @@ def _collect(hook: pluggy.HookCaller, kind: type[Item]) -> dict[str, Registered[
         for item in _items(implementation, source):
             if not isinstance(item, kind):
                 raise UserError(f"plugin {source}: {hook.name} yields {item!r:.60}, which is not a {word}")
+            problem = problem_of(item)
+            if problem is not None:
+                raise UserError(f"plugin {source}: {word.lower()} {item.name!r}: {problem}")
             if item.name in found:
                 other = found[item.name].source
                 raise UserError(f"{word} {item.name!r} is registered twice: by {other} and by {source}")
@@ -175,9 +189,12 @@ def _collect(hook: pluggy.HookCaller, kind: type[Item]) -> dict[str, Registered[
 
 def _items(implementation: pluggy.HookImpl, source: str) -> list[object]:
     try:
-        items: Any = implementation.function()
-        return list(items)
-    except Exception as error:
+        with _silent():
+            items: Any = implementation.function()
+            return list(items)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as above
         name = implementation.function.__name__
         raise UserError(f"plugin {source}: {name} fails: {_describe(error)}") from error
 
@@ -190,7 +207,7 @@ def _check_all_register(manager: pluggy.PluginManager, registry: Registry) -> No
             raise UserError(f"plugin {source} registers no strategy and no data set")
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """The error in one line, with the place in the plugin where it arose."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     # The first frame is this module's own call.
@@ -198,5 +215,5 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {_one_line(error)}{place}"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
