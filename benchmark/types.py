@@ -48,7 +48,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 def check_name(kind: str, name: str) -> None:
     """Raise `UserError` unless `name` is lower-case words joined by hyphens: it becomes a file name."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(str(name)):
         raise UserError(f"{kind} name {name!r} must be lower-case letters and digits joined by hyphens")
 
 

@@ -215,6 +215,7 @@ def test_an_installed_plugin_that_leaves_is_named_too(install: Install) -> None:
         ("protocols='task'", "has the protocols 'task'"),
         ("reference='yes'", "its reference is 'yes', not True or False"),
         ("name=None", "strategy name None must be"),
+        ("name=7", "its name is 7, not text"),
     ],
 )
 def test_a_wrong_field_of_a_strategy_is_named(field: str, wanted: str, plugin: Callable[[str], Path]) -> None:

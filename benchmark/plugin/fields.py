@@ -65,6 +65,7 @@ _SWITCH: _Check = (_is(bool), "True or False")
 _CALLABLE: _Check = (callable, "what can be called")
 
 _STRATEGY: Mapping[str, _Check] = {
+    "name": _TEXT,
     "summary": _TEXT,
     "start": _CALLABLE,
     "objective": (_is_objective, f"what can be called and says its teaching, one of {', '.join(get_args(Teaching))}"),
@@ -76,6 +77,7 @@ _STRATEGY: Mapping[str, _Check] = {
     "trains_upstream": _SWITCH,
 }
 _DATASET: Mapping[str, _Check] = {
+    "name": _TEXT,
     "summary": _TEXT,
     "task": (lambda value: value in ("reading", "extraction"), "reading or extraction"),
     "keys": (_all(_is_encodable), "a tuple of texts"),
