@@ -1,4 +1,4 @@
-"""The one error that a user caused or can mend."""
+"""The errors that a user caused or can mend, and how any error is told in a line."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
 
 class OutputError(UserError):
     """The output folder cannot be written: the run stops, instead of failing cell after cell."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of an error without its details; its kind, if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

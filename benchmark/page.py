@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 from benchmark.types import Page
 
 WANTED = "an array (height, width) or (height, width, 3) of uint8, uint16, int32 or uint32, or a PIL image"
@@ -56,8 +56,7 @@ def _reading(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"cannot read the image {name}: {reason}") from error
+        raise UserError(f"cannot read the image {name}: {first_line(error)}") from error
 
 
 def _from_image(image: Image.Image, name: str) -> NDArray[Any]:

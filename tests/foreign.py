@@ -1,4 +1,7 @@
-"""A Donut as other people save it: plain `transformers` code, a subword tokenizer, other sizes. It has read nothing."""
+"""Models as other people save them: plain `transformers` code, other sizes. They have read nothing.
+
+A Donut with a subword tokenizer, and a BART.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Any, cast
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     DonutImageProcessorPil,
     DonutProcessor,
     DonutSwinConfig,
@@ -70,3 +75,20 @@ def save_foreign(folder: Path, *tokens: str, half: bool = False, **options: Any)
     model.save_pretrained(str(folder), **options)
     processor.save_pretrained(str(folder))
     return model
+
+
+def save_bart(folder: Path, width: int, layers: int, ffn: int, heads: int, positions: int) -> None:
+    """Save a BART whose decoder has these sizes; of an encoder it has little."""
+    torch.manual_seed(1)
+    config = BartConfig(
+        vocab_size=30,
+        d_model=width,
+        encoder_layers=1,
+        decoder_layers=layers,
+        decoder_ffn_dim=ffn,
+        encoder_ffn_dim=64,
+        decoder_attention_heads=heads,
+        encoder_attention_heads=heads,
+        max_position_embeddings=positions,
+    )
+    BartForConditionalGeneration(config).save_pretrained(str(folder))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 from benchmark.folders.draw import drawn
 from benchmark.folders.truths import keys_of, truths_of
 from benchmark.scales import Scale
@@ -129,8 +129,7 @@ def _rows(files: Sequence[Path], enough: int | None, what: str) -> Any:
                 break
         return datasets.load_dataset("parquet", data_files=needed, split="train")
     except Exception as error:  # a broken file raises that of any library below
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{what}: cannot read {needed[-1]}: {reason}") from error
+        raise UserError(f"{what}: cannot read {needed[-1]}: {first_line(error)}") from error
     finally:
         if not bars:
             datasets.enable_progress_bars()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import DonutSwinModel, MBartForCausalLM
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, first_line
 
 State = dict[str, torch.Tensor]
 
@@ -51,7 +51,7 @@ def take_swin(encoder: DonutSwinModel, folder: Path) -> None:
         weights = {name: value for name, value in found.items() if name in own}
         _take(encoder, donut_swin(weights))
     except (RuntimeError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder} has no weights of {SWIN_T} as timm names them: {_first_line(error)}") from error
+        raise UserError(f"{folder} has no weights of {SWIN_T} as timm names them: {first_line(error)}") from error
 
 
 def donut_swin(timm: Mapping[str, torch.Tensor]) -> State:
@@ -114,7 +114,7 @@ def take_bart(decoder: MBartForCausalLM, folder: Path) -> None:
             state[f"layernorm_embedding.{kind}"] = found[f"decoder.layernorm_embedding.{kind}"]
         _take(core, state, kept=("embed_tokens.", "layer_norm."))
     except (RuntimeError, KeyError) as error:
-        raise UserError(f"{folder} has no weights of such a BART: {_first_line(error)}") from error
+        raise UserError(f"{folder} has no weights of such a BART: {first_line(error)}") from error
 
 
 def stretched(positions: torch.Tensor, rows: int) -> torch.Tensor:
@@ -141,8 +141,4 @@ def _read(folder: Path) -> State:
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"cannot read {path}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"cannot read {path}: {first_line(error)}") from error

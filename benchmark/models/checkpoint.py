@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, DonutProcessor, VisionEncoderDecoderConfig
 
-from benchmark.errors import OutputError, UserError
+from benchmark.errors import OutputError, UserError, first_line
 from benchmark.models.donut import Donut
 from benchmark.models.hub import find_checkpoint
 from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
@@ -57,7 +57,7 @@ def load_config(folder: Path) -> VisionEncoderDecoderConfig:
         with silent():
             config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
-        raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
+        raise UserError(f"cannot load the checkpoint {folder}: {first_line(error)}") from error
     parts = [config, *(getattr(config, part, None) for part in ("encoder", "decoder"))]
     kinds = [getattr(part, "model_type", None) for part in parts]
     if kinds != [*_KINDS]:
@@ -82,7 +82,7 @@ def load_model(path: str | Path) -> Donut:
             if getattr(config, "shapes", None):
                 check_shapes(model)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
-        raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
+        raise UserError(f"cannot load the checkpoint {folder}: {first_line(error)}") from error
     tied = model.decoder.lm_head.weight is model.decoder.get_input_embeddings().weight
     _refuse(folder, "lacks {}", (name for name in misfits.missing if name != _HEAD or not tied))
     _refuse(folder, "has {} that its config has no place for", misfits.unexpected)
@@ -166,7 +166,7 @@ def load_processor(path: str | Path) -> DonutProcessor:
             processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), backend="pil", local_files_only=True)
         return processor
     except Exception as error:  # as above
-        raise UserError(f"cannot load the processor of {place}: {_first_line(error)}") from error
+        raise UserError(f"cannot load the processor of {place}: {first_line(error)}") from error
 
 
 def place_of_processor(folder: Path) -> Path:
@@ -179,7 +179,7 @@ def place_of_processor(folder: Path) -> Path:
     try:
         place = Path(json.loads(pointer.read_text())["processor"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{pointer} is not {{"processor": FOLDER}}: {_first_line(error)}') from error
+        raise UserError(f'{pointer} is not {{"processor": FOLDER}}: {first_line(error)}') from error
     if place.is_absolute():
         raise UserError(f"{pointer} names {place}, but a checkpoint can move: it takes a relative path")
     if not (folder / place / _TOKENIZER).is_file():
@@ -224,7 +224,3 @@ def fingerprint(model: Donut) -> str:
         digest.update(name.encode())
         digest.update((value.float() + 0.0).numpy().tobytes())  # a weight of minus zero is a zero
     return digest.hexdigest()[:16]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -27,6 +27,14 @@ class Sized(BaseModel):
     efficiency: Efficiency | None = None
     error: str | None = None
 
+    @property
+    def costs(self) -> tuple[Efficiency, ...]:
+        return () if self.efficiency is None else (self.efficiency,)
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
 
 class Sizes(BaseModel):
     """The costs of a scale's models, measured in one run on one machine.

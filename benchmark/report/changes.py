@@ -22,7 +22,7 @@ _NOTES = (
     "field*, *wrong value*, *invented key*: at some key it has fewer, other or more values than the ground truth."
 )
 _FIELD_NOTES = "The micro F1 of the values at each key path, over all test documents; ± is the spread over seeds."
-_STRATEGY = Text("strategy", "strategy", lambda row: row.strategy)
+_STRATEGY: Column[Row] = Text("strategy", "strategy", lambda row: row.strategy)
 
 
 def write_changes(directory: Path, records: Sequence[Record]) -> list[Path]:
@@ -66,7 +66,7 @@ def _share(failure: Failure) -> Get:
     return get
 
 
-COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[Column[Row], ...] = (
     _STRATEGY,
     Measured("teacher_ted", "like the teacher", _agreement("ted")),
     Measured("right_to_wrong", "right to wrong", _agreement("right_to_wrong", of_fields=True), 1),
@@ -93,12 +93,12 @@ def _field_f1(path: str) -> Get:
     return get
 
 
-def _field_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def _field_columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
     return (_STRATEGY, *(Measured(path, path, _field_f1(path)) for path in _paths(rows)))
 
 
 def _markdown(
-    title: str, notes: str, settings: Mapping[Setting, list[Row]], columns: Mapping[Setting, tuple[Column, ...]]
+    title: str, notes: str, settings: Mapping[Setting, list[Row]], columns: Mapping[Setting, tuple[Column[Row], ...]]
 ) -> str:
     lines = [f"# {title}", "", notes, ""]
     for setting, rows in settings.items():

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 
 from benchmark.report.rows import Get, Row, efficiency, metric
 
 Field = str | int | float | None
+Kind = TypeVar("Kind")
+Kind_contra = TypeVar("Kind_contra", contravariant=True)
 
 
-class Column(Protocol):
+class Column(Protocol[Kind_contra]):
+    """Of rows of records (`Row`), or of another kind of row."""
+
     @property
     def heading(self) -> str: ...
 
@@ -25,30 +29,30 @@ class Column(Protocol):
         """Its columns in CSV."""
         ...
 
-    def text(self, row: Row) -> str: ...
+    def text(self, row: Kind_contra) -> str: ...
 
-    def fields(self, row: Row) -> tuple[Field, ...]:
+    def fields(self, row: Kind_contra) -> tuple[Field, ...]:
         """One value for each of `names`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Generic[Kind]):
     """Words about a row."""
 
     key: str
     heading: str
-    get: Callable[[Row], str | None]
+    get: Callable[[Kind], str | None]
     align: str = "left"
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.key,)
 
-    def text(self, row: Row) -> str:
+    def text(self, row: Kind) -> str:
         return self.get(row) or ""
 
-    def fields(self, row: Row) -> tuple[Field, ...]:
+    def fields(self, row: Kind) -> tuple[Field, ...]:
         return (self.get(row),)
 
 
@@ -143,13 +147,18 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3) + 0.0
 
 
-def text_frame(columns: Sequence[Column], rows: Sequence[Row]) -> pd.DataFrame:
+def text_frame(columns: Sequence[Column[Kind]], rows: Sequence[Kind]) -> pd.DataFrame:
     """The table as it is read: a text in each cell, the headings as column names."""
     cells = [[column.text(row) for column in columns] for row in rows]
     return pd.DataFrame(cells, columns=[column.heading for column in columns], dtype=object)
 
 
-def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+def with_text(columns: Sequence[Column[Kind]], rows: Sequence[Kind]) -> list[Column[Kind]]:
+    """The columns in which some row has something to say."""
+    return [column for column in columns if any(column.text(row) for row in rows)]
+
+
+def markdown_table(columns: Sequence[Column[Kind]], rows: Sequence[Kind]) -> str:
     """The table in Markdown, without a newline at the end."""
     return markdown(text_frame(columns, rows), [column.align for column in columns])
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from benchmark.records.files import write_atomically
 from benchmark.records.record import Record
-from benchmark.report.columns import Column, Measured, Text, csv_text, escaped, markdown_table
-from benchmark.report.latency import RATIO, Spanned, control_sentence, not_faster, timing_columns
+from benchmark.report.columns import Column, Measured, Text, csv_text, escaped, markdown_table, with_text
+from benchmark.report.latency import FLAG, RATIO, Spanned, control_sentence, timing_columns
 from benchmark.report.rows import Get, Row, Setting, by_setting, efficiency
 from benchmark.report.tables import setting_fields
 
-FLAG: Column = Text("flag", "flag", lambda row: "sparse, not faster" if not_faster(row) else None)
 _ABOUT = """\
 Claimed: sparsity is the share of non-embedding weights that are zero, MACs those of a dense kernel, which multiplies \
 zeros too. Real: the file with its zeros stored compactly, the clock, and memory. Shares and ratios are of the \
@@ -39,9 +38,8 @@ def costs_markdown(settings: dict[Setting, list[Row]]) -> str:
     for setting, rows in settings.items():
         costs = [record.efficiency for row in rows for record in row.scored if record.efficiency is not None]
         if costs:
-            columns = [column for column in _columns(rows) if any(column.text(row) for row in rows)]
             sentences = [control_sentence(rows), "" if any(one.energy_mj for one in costs) else _NO_COUNTER]
-            lines += [f"## {escaped(setting.title)}", "", markdown_table(columns, rows), ""]
+            lines += [f"## {escaped(setting.title)}", "", markdown_table(with_text(_columns(rows), rows), rows), ""]
             lines += [" ".join(filter(None, sentences)), ""]
     return "\n".join(lines)
 
@@ -56,7 +54,7 @@ def costs_csv(settings: dict[Setting, list[Row]]) -> str:
     return csv_text(fields, header)
 
 
-def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def _columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
     """Of a setting, whose teacher is what shares are taken of."""
     return (
         Text("strategy", "strategy", lambda row: row.strategy),

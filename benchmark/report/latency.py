@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from benchmark.records.record import Efficiency, Interval, Part, Record
-from benchmark.report.columns import Column, Field, Measured, number, rounded
+from benchmark.report.columns import Column, Field, Measured, Text, number, rounded
 from benchmark.report.rows import Row, efficiency
 
 NOT_TOLD = "not told"
@@ -20,9 +20,9 @@ SPARSE = 0.9
 """The density below which a model is sparse: a dense one has a few zeros too."""
 
 
-def told(costs: Efficiency | None) -> bool:
+def told(costs: Efficiency) -> bool:
     """Whether the ratios of a timing may be told: its control, where that has an interval, does not miss 1."""
-    if costs is None or costs.latency_control_low is None or costs.latency_control_high is None:
+    if costs.latency_control_low is None or costs.latency_control_high is None:
         return True
     return costs.latency_control_low <= 1 <= costs.latency_control_high
 
@@ -30,6 +30,16 @@ def told(costs: Efficiency | None) -> bool:
 def latency_ratio(record: Record) -> float | None:
     """The ratio of a record where it is told."""
     return None if record.efficiency is None or not told(record.efficiency) else record.efficiency.latency_ratio
+
+
+class Costed(Protocol):
+    """A row of any table: the costs of its checkpoints as far as they were measured, and whether it has none at all."""
+
+    @property
+    def costs(self) -> Sequence[Efficiency]: ...
+
+    @property
+    def failed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +60,30 @@ class Spanned:
     def names(self) -> tuple[str, ...]:
         return tuple(f"{self.key}{end}_measured" for end in ("", "_low", "_high"))
 
-    def text(self, row: Row) -> str:
+    def text(self, row: Costed) -> str:
         found = self.interval(row)
         if found is not None:
             return with_interval(found.value, found.low, found.high, self.digits)
-        if not row.scored:
+        if row.failed:
             return "failed"
         return NOT_TOLD if self._found(row) else ""
 
-    def fields(self, row: Row) -> tuple[Field, ...]:
+    def fields(self, row: Costed) -> tuple[Field, ...]:
         found = self.interval(row)
         return (None,) * 3 if found is None else (rounded(found.value), rounded(found.low), rounded(found.high))
 
-    def interval(self, row: Row) -> Interval | None:
+    def interval(self, row: Costed) -> Interval | None:
         """None where nothing was measured or it is not told."""
         found = self._found(row)
-        if not found or (self.ratio and not all(told(record.efficiency) for record in row.distinct)):
+        if not found or (self.ratio and not all(map(told, row.costs))):
             return None
         lows = [one.low for one in found if one.low is not None]
         highs = [one.high for one in found if one.high is not None]
         mean = fmean(one.value for one in found)
         return Interval(value=mean, low=min(lows, default=None), high=max(highs, default=None))
 
-    def _found(self, row: Row) -> list[Interval]:
-        costs = (record.efficiency for record in row.distinct)
-        return [one for each in costs if each is not None and (one := self.get(each)) is not None]
+    def _found(self, row: Costed) -> list[Interval]:
+        return [one for costs in row.costs if (one := self.get(costs)) is not None]
 
 
 def _ratio(name: str, heading: str) -> Spanned:
@@ -88,14 +97,14 @@ def _ratio(name: str, heading: str) -> Spanned:
 
 
 RATIO = _ratio("latency_ratio", "latency (x teacher)")
-PARTS: tuple[Column, ...] = (
+PARTS: tuple[Column[Costed], ...] = (
     _ratio("latency_encoder_ratio", "encoder (x teacher)"),
     _ratio("latency_decoder_ratio", "decoder (x teacher)"),
 )
-LATENCY: tuple[Column, ...] = (RATIO, Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")))
+LATENCY: tuple[Column[Row], ...] = (RATIO, Measured("latency_ms_p50", "latency p50 (ms)", efficiency("latency_ms_p50")))
 
 
-def timing_columns(part: Part, title: str) -> tuple[Column, ...]:
+def timing_columns(part: Part, title: str) -> tuple[Column[Costed], ...]:
     """p50 and p95 of a part of the reading in milliseconds, and its ratio to the teacher's."""
 
     def at(what: str) -> Callable[[Efficiency], Interval | None]:
@@ -108,12 +117,15 @@ def timing_columns(part: Part, title: str) -> tuple[Column, ...]:
     )
 
 
-def not_faster(row: Row) -> bool:
+def not_faster(row: Costed) -> bool:
     """Whether it is sparse, and its latency, as far as that is told, is not below the teacher's."""
-    density, ratio = row.mean(efficiency("density")), RATIO.interval(row)
-    if density is None or ratio is None or density >= SPARSE:
+    ratio = RATIO.interval(row)
+    if ratio is None or fmean(costs.density for costs in row.costs) >= SPARSE:
         return False
     return (ratio.value if ratio.high is None else ratio.high) >= 1
+
+
+FLAG: Column[Costed] = Text("flag", "flag", lambda row: "sparse, not faster" if not_faster(row) else None)
 
 
 def control_sentence(rows: Sequence[Row]) -> str:

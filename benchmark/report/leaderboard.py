@@ -27,14 +27,13 @@ from benchmark.report.columns import (
     repeat_list,
     text_frame,
 )
-from benchmark.report.costs import FLAG
 from benchmark.report.differences import differences_table
 from benchmark.report.documents import documents_name, scatters
 from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.fronts import families, has_front, has_standings
 from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
-from benchmark.report.latency import LATENCY, PARTS, control_sentence, not_faster
+from benchmark.report.latency import FLAG, LATENCY, PARTS, control_sentence, not_faster
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import Ranking, rank, rankings
 from benchmark.report.rows import Row, Setting, by_setting, distinct, efficiency, metric, principal
@@ -146,9 +145,9 @@ def _said(sentence: str, *after: str) -> list[str]:
     return [sentence, *after] if sentence else []
 
 
-def _columns(ranking: Ranking, ranked: bool) -> tuple[Column, ...]:
+def _columns(ranking: Ranking, ranked: bool) -> tuple[Column[Row], ...]:
     ranks = ranking.ranks
-    place = Text("rank", "rank", lambda row: ranks.get(row.strategy), "right")
+    place: Column[Row] = Text("rank", "rank", lambda row: ranks.get(row.strategy), "right")
     return (
         *([place] if ranked else []),
         Text("strategy", "strategy", lambda row: row.strategy + ranking.remark(row)),

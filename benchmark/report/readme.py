@@ -134,7 +134,7 @@ def _compares(sections: Sections) -> bool:
 def _table(sections: Sections) -> list[str]:
     """The title, the table and what must be said of it, for settings that differ in data set or test size."""
     rows = {setting: {row.strategy: row for row in rows} for setting, rows in sections.items()}
-    measured: dict[str, tuple[Column, Setting]] = {_heading(s, sections): (TED, s) for s in sections}
+    measured: dict[str, tuple[Column[Row], Setting]] = {_heading(s, sections): (TED, s) for s in sections}
     measured |= {column.heading: (column, _read(sections)) for column in _COSTS}
     apart = {row.strategy for found in sections.values() for row in rank(found).apart}
     names = _ordered(rows, apart)

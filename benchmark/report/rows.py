@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmark.records.record import Record
+from benchmark.records.record import Efficiency, Record
 from benchmark.report import paper
 
 Get = Callable[[Record], float | None]
@@ -96,6 +96,16 @@ class Row:
     def distinct(self) -> tuple[Record, ...]:
         """A measured record of each checkpoint: what means and spreads are taken over."""
         return tuple(same[0] for same in self.checkpoints)
+
+    @property
+    def costs(self) -> tuple[Efficiency, ...]:
+        """What its distinct checkpoints cost, as far as that was measured."""
+        return tuple(record.efficiency for record in self.distinct if record.efficiency is not None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing of it was scored."""
+        return not self.scored
 
     @property
     def deterministic(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +11,8 @@ from benchmark.records.files import write_atomically
 from benchmark.records.record import Efficiency, Interval
 from benchmark.records.sizes import Sized, Sizes
 from benchmark.report import paper
-from benchmark.report.columns import escaped, markdown, number
-from benchmark.report.latency import NOT_TOLD, SPARSE, told, with_interval
+from benchmark.report.columns import Column, Text, escaped, markdown, markdown_table, number, with_text
+from benchmark.report.latency import FLAG, PARTS, RATIO, SPARSE, Spanned, with_interval
 
 _M, _G = 1e6, 1e9
 _PAPER = "paper"
@@ -27,7 +27,6 @@ _RESIDENT = "what a process of its own grows by that loads the model and reads t
 _TENSORS = "that of the weights and of what operators hold beside them"
 _THREAD = " on one thread"
 _RANDOM = "Weights are random: no checkpoint of this size is here, and nothing on this page depends on their values."
-Cell = Callable[[Efficiency], str]
 
 
 def sizes_markdown(sizes: Sizes) -> str:
@@ -48,7 +47,7 @@ def sizes_summary(sizes: Sizes, directory: str) -> str:
             f"{f'{_THREAD} of' if sizes.device == 'cpu' else ' on'} "
             f"{escaped(str(sizes.environment['device']))}; {_weights(sizes)} "
             f"([all costs]({directory}/costs.md)):",
-            _table(sizes, {name: _COLUMNS[name] for name in _SUMMARY}),
+            _table(sizes, [column for column in _COLUMNS if column.heading in _SUMMARY]),
             *(line for line in _control(sizes) if line),
         ]
     )
@@ -79,61 +78,44 @@ def _weights(sizes: Sizes) -> str:
     return "weights are random" if sizes.weights is None else f"weights are those of {escaped(sizes.weights)}"
 
 
-def _counts(digits: int, unit: float, get: Callable[[Efficiency], float | None]) -> Cell:
-    def text(costs: Efficiency) -> str:
-        value = get(costs)
-        return "" if value is None else number(value / unit, digits)
+def _count(heading: str, digits: int, unit: float, get: Callable[[Efficiency], float | None]) -> Text[Sized]:
+    def text(row: Sized) -> str | None:
+        value = None if row.efficiency is None else get(row.efficiency)
+        return None if value is None else number(value / unit, digits)
 
-    return text
-
-
-def _ratio(name: str) -> Cell:
-    def text(costs: Efficiency) -> str:
-        value, low, high = (getattr(costs, f"{name}{end}") for end in ("", "_low", "_high"))
-        if value is None:
-            return ""
-        return with_interval(value, low, high) if told(costs) else NOT_TOLD
-
-    return text
+    return Text(heading, heading, text, "right")
 
 
-def _seconds(costs: Efficiency) -> str:
-    found = costs.timings.get("whole")
-    return "" if found is None else _in_seconds(found.p50)
-
-
-def _in_seconds(found: Interval) -> str:
+def _seconds(costs: Efficiency) -> Interval | None:
+    if "whole" not in costs.timings:
+        return None
+    found = costs.timings["whole"].p50
     low, high = (None if end is None else end / 1000 for end in (found.low, found.high))
-    return with_interval(found.value / 1000, low, high, 1)
+    return Interval(value=found.value / 1000, low=low, high=high)
 
 
 def _decoder_macs(costs: Efficiency) -> float | None:
     return None if costs.macs is None or costs.macs_encoder is None else costs.macs - costs.macs_encoder
 
 
-def _flag(costs: Efficiency) -> str:
-    ratio = costs.latency_ratio if costs.latency_ratio_high is None else costs.latency_ratio_high
-    slow = ratio is not None and told(costs) and ratio >= 1
-    return "sparse, not faster" if costs.density < SPARSE and slow else ""
-
-
-_COLUMNS: Mapping[str, Cell] = {
-    "weights (M)": _counts(1, _M, lambda costs: costs.params_total),
-    "non-embedding (M)": _counts(1, _M, lambda costs: costs.params_nonembedding),
-    "nonzero (M)": _counts(1, _M, lambda costs: costs.params_nonzero),
-    "encoder MACs (G)": _counts(1, _G, lambda costs: costs.macs_encoder),
-    "decoder MACs (G)": _counts(1, _G, _decoder_macs),
-    "dense (MB)": _counts(0, _M, lambda costs: costs.size_dense_bytes),
-    "packed (MB)": _counts(0, _M, lambda costs: costs.size_packed_bytes),
-    "packed / dense": _counts(2, 1, lambda costs: costs.size_packed_bytes / costs.size_dense_bytes),
-    "peak memory (MB)": _counts(0, _M, lambda costs: costs.peak_resident_bytes or costs.peak_memory_bytes),
-    "latency (s)": _seconds,
-    "latency (x teacher)": _ratio("latency_ratio"),
-    "encoder (x teacher)": _ratio("latency_encoder_ratio"),
-    "decoder (x teacher)": _ratio("latency_decoder_ratio"),
-    "flag": _flag,
-}
+_COLUMNS: tuple[Column[Sized], ...] = (
+    Text("strategies", "strategies", lambda row: ", ".join(row.strategies)),
+    _count("weights (M)", 1, _M, lambda costs: costs.params_total),
+    _count("non-embedding (M)", 1, _M, lambda costs: costs.params_nonembedding),
+    _count("nonzero (M)", 1, _M, lambda costs: costs.params_nonzero),
+    _count("encoder MACs (G)", 1, _G, lambda costs: costs.macs_encoder),
+    _count("decoder MACs (G)", 1, _G, _decoder_macs),
+    _count("dense (MB)", 0, _M, lambda costs: costs.size_dense_bytes),
+    _count("packed (MB)", 0, _M, lambda costs: costs.size_packed_bytes),
+    _count("packed / dense", 2, 1, lambda costs: costs.size_packed_bytes / costs.size_dense_bytes),
+    _count("peak memory (MB)", 0, _M, lambda costs: costs.peak_resident_bytes or costs.peak_memory_bytes),
+    Spanned("latency_s", "latency (s)", _seconds),
+    RATIO,
+    *PARTS,
+    FLAG,
+)
 _SUMMARY = (
+    "strategies",
     "weights (M)",
     "nonzero (M)",
     "encoder MACs (G)",
@@ -144,14 +126,9 @@ _SUMMARY = (
 )
 
 
-def _table(sizes: Sizes, columns: Mapping[str, Cell]) -> str:
+def _table(sizes: Sizes, columns: Sequence[Column[Sized]]) -> str:
     rows = sorted((row for row in sizes.rows if row.efficiency), key=_place)
-    shown = {
-        "strategies": [", ".join(row.strategies) for row in rows],
-        **{name: [cell(row.efficiency) for row in rows if row.efficiency] for name, cell in columns.items()},
-    }
-    frame = pd.DataFrame({name: cells for name, cells in shown.items() if any(cells)}, dtype=object)
-    return markdown(frame, ["left", *("left" if name == "flag" else "right" for name in frame.columns[1:])])
+    return markdown_table(with_text(columns, rows), rows)
 
 
 def _place(row: Sized) -> tuple[bool, float, float]:

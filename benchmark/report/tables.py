@@ -28,7 +28,7 @@ from benchmark.report.columns import (
 from benchmark.report.rows import Get, Row, Setting, by_setting, distinct, efficiency, metric
 from benchmark.truth import Losses, ceiling_sentence, several_sentence
 
-_NAMES: tuple[Column, ...] = (
+_NAMES: tuple[Column[Row], ...] = (
     Text("strategy", "strategy", lambda row: row.strategy),
     Text("paper_name", "the paper's name", lambda row: row.paper_name),
 )
@@ -38,7 +38,7 @@ _TIMES = [
     for name in (*(f"{part}_{what}" for part in get_args(Part) for what in Timing.model_fields), "energy_mj")
     for end in _ENDINGS
 ]
-_ENDS: tuple[Column, ...] = (Seeds(), Text("start", "start", lambda row: row.start))
+_ENDS: tuple[Column[Row], ...] = (Seeds(), Text("start", "start", lambda row: row.start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Table:
     number: int
     title: str
     notes: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Row], ...]
     stands_for: str | None
 
     def select(self, settings: dict[Setting, list[Row]]) -> dict[Setting, list[Row]]:
@@ -164,7 +164,7 @@ def _reads(record: Record) -> bool:
     return record.task == "reading"
 
 
-def _fields(columns: Sequence[Column], row: Row) -> list[Field]:
+def _fields(columns: Sequence[Column[Row]], row: Row) -> list[Field]:
     return [field for column in columns for field in column.fields(row)]
 
 
@@ -186,7 +186,7 @@ def _total_nonzero(record: Record) -> float | None:
     return None if sizes is None else (sizes.params_nonzero + sizes.params_embedding) / MILLION
 
 
-def _millions(key: str, title: str, get: Get, reported: Callable[[paper.Parameters], int]) -> tuple[Column, ...]:
+def _millions(key: str, title: str, get: Get, reported: Callable[[paper.Parameters], int]) -> tuple[Column[Row], ...]:
     def look_up(name: str | None) -> float | None:
         row = paper.parameters(name)
         return None if row is None else reported(row)
@@ -225,7 +225,7 @@ def _scores_table(number: int, title: str) -> Table:
 
         return look_up
 
-    f1: tuple[Column, ...] = (measured("f1", "F1", metric("f1")),)
+    f1: tuple[Column[Row], ...] = (measured("f1", "F1", metric("f1")),)
     if number != 2:  # Table 2 of the paper has no F1.
         f1 = (Reported("f1", "F1", reported(lambda row: row.f1), 2), *f1)
     parameters = "non-embedding (M)"

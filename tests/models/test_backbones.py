@@ -11,17 +11,17 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.swin_transformer import checkpoint_filter_fn
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import BartForConditionalGeneration
 
 from benchmark import UserError
 from benchmark.models.backbones import SWIN_T, stretched, take_bart, take_swin
 from benchmark.models.donut import Donut, build
 from benchmark.scales import PAPER, Architecture, Scale
+from tests.foreign import save_bart
 
 SMALL = Architecture(
     96, (2, 2, 6, 2), (3, 6, 12, 24), decoder_layers=2, decoder_width=32, decoder_ffn=64, decoder_heads=2, bottleneck=4
 )
-POSITIONS = 40
 
 
 def scale(side: int, window: int) -> Scale:
@@ -49,20 +49,8 @@ def swin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(1)
-    config = BartConfig(
-        vocab_size=30,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=4,
-        decoder_ffn_dim=64,
-        encoder_ffn_dim=64,
-        decoder_attention_heads=2,
-        encoder_attention_heads=2,
-        max_position_embeddings=POSITIONS,
-    )
     folder = tmp_path_factory.mktemp("bart")
-    BartForConditionalGeneration(config).save_pretrained(str(folder))
+    save_bart(folder, width=32, layers=4, ffn=64, heads=2, positions=40)
     return folder
 
 

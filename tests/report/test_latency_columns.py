@@ -91,6 +91,7 @@ def test_a_ratio_is_told_where_the_control_holds_1(
     make_record: Make, low: float | None, high: float | None, expected: bool
 ) -> None:
     costs = timed(make_record("small", "receipts-mini"), latency_control_low=low, latency_control_high=high).efficiency
+    assert costs is not None
     assert told(costs) is expected
 
 

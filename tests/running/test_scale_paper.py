@@ -10,7 +10,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from transformers import BartConfig, BartForConditionalGeneration
 
 from benchmark import UserError
 from benchmark.cli import main
@@ -22,7 +21,7 @@ from benchmark.scales import PAPER, Changes
 from benchmark.zoo import paper
 from benchmark.zoo.find import find_zoo
 from benchmark.zoo.store import SHIPPED
-from tests.foreign import save_foreign
+from tests.foreign import save_bart, save_foreign
 from tests.running.runs import config
 
 
@@ -41,21 +40,10 @@ def cache(tmp_path: Path, foreign: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     swin = {
         name: value.contiguous() for name, value in timm.create_model(SWIN_T, pretrained=False).state_dict().items()
     }
-    bart = BartConfig(
-        vocab_size=30,
-        d_model=512,
-        encoder_layers=1,
-        decoder_layers=3,
-        decoder_ffn_dim=2048,
-        encoder_ffn_dim=64,
-        decoder_attention_heads=8,
-        encoder_attention_heads=8,
-        max_position_embeddings=512,
-    )
     places = {name: _snapshot(folder, name) for name in (paper.TEACHER, paper.SWIN, paper.BART)}
     shutil.copytree(foreign, places[paper.TEACHER], dirs_exist_ok=True)
     save_file({name: value.contiguous() for name, value in swin.items()}, places[paper.SWIN] / "model.safetensors")
-    BartForConditionalGeneration(bart).save_pretrained(str(places[paper.BART]))
+    save_bart(places[paper.BART], width=512, layers=3, ffn=2048, heads=8, positions=512)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(folder))
     return folder
