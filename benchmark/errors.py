@@ -1,4 +1,4 @@
-"""The one error that a user caused or can mend."""
+"""The errors that a user caused or can mend, and how any error is told in a line."""
 
 
 class UserError(Exception):
@@ -7,3 +7,22 @@ class UserError(Exception):
 
 class OutputError(UserError):
     """The output folder cannot be written: the run stops, instead of failing cell after cell."""
+
+
+class PartedError(UserError):
+    """A process of a launch is gone: the run stops, instead of waiting for it."""
+
+
+class SharedFailure(Exception):
+    """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
+
+
+def error_line(error: BaseException) -> str:
+    """The kind of an error and what it says."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # that of a plugin may raise anything
+        message = ""
+    if isinstance(error, SharedFailure):
+        return message
+    return f"{type(error).__name__}: {message or 'no message'}"

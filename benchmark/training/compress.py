@@ -21,6 +21,7 @@ from benchmark.devices import precision
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
+from benchmark.processes import from_first, leads
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.board import Board
@@ -125,7 +126,9 @@ def train_strategy(
     title: str,
     folder: Path,
 ) -> Curve:
-    """Train in place; the curve of (step, validation score). Raises `RuntimeError` if the constraint was broken.
+    """Train in place; the curve of (step, validation score), which the first of several processes has.
+
+    Raises `RuntimeError` if the constraint was broken.
 
     What a killed training left in `folder` is taken up again; TensorBoard's logs have the name of the one above it.
     """
@@ -133,10 +136,12 @@ def train_strategy(
     assert objective is not None
     attached = strategy.constraint.attach(model) if strategy.constraint else None
     journal = Journal.open(folder / "journal.json")
-    callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
+    callbacks: list[TrainerCallback] = [
+        EverySteps(lambda step: from_first(lambda: journal.add(step, validate(model))), budget.evaluations)
+    ]
     if attached is not None:
         callbacks.insert(0, _Keep(attached))
-    if data.mechanics.board is not None:
+    if data.mechanics.board is not None and leads():
         callbacks.append(Board(data.mechanics.board / folder.parent.name, journal))
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
