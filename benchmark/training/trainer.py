@@ -224,6 +224,8 @@ def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechani
         remove_unused_columns=False,
         dataloader_drop_last=True,
         dataloader_pin_memory=False,
+        # A loss of the logits has a gradient for every parameter: nobody has to look for others at each step.
+        ddp_find_unused_parameters=False,
     )
 
 
