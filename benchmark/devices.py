@@ -15,18 +15,29 @@ import torch
 from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.processes import processes
 
 if TYPE_CHECKING:
     from benchmark.models.donut import Donut
 
 
 def find_device(name: str) -> torch.device:
-    """``auto`` takes a GPU if there is one. `UserError` if CUDA is asked for and absent."""
+    """``auto`` takes a GPU if there is one; in a launch each process has its own.
+
+    `UserError` if CUDA is asked for and absent, or there are fewer GPUs than processes.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device that torch can use")
-    return torch.device(name)
+    return _own_gpu() if name == "cuda" and processes() > 1 else torch.device(name)
+
+
+def _own_gpu() -> torch.device:
+    gpus, needed = torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if needed > gpus:
+        raise UserError(f"this machine has {gpus} CUDA devices for the {needed} processes of the launch")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
 def visible_gpus() -> list[str]:

@@ -12,3 +12,22 @@ class OutputError(UserError):
 def first_line(error: Exception) -> str:
     """What a library says of an error without its details; its kind, if it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class PartedError(UserError):
+    """A process of a launch is gone: the run stops, instead of waiting for it."""
+
+
+class SharedFailure(Exception):
+    """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
+
+
+def error_line(error: BaseException) -> str:
+    """The kind of an error and what it says."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # that of a plugin may raise anything
+        message = ""
+    if isinstance(error, SharedFailure):
+        return message
+    return f"{type(error).__name__}: {message or 'no message'}"

@@ -12,6 +12,8 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from benchmark.processes import leads
+
 
 class Bar(TrainerCallback):
     """A progress bar for one training: what it trains, step, loss, time left. `losses` is filled by the trainer."""
@@ -28,7 +30,8 @@ class Bar(TrainerCallback):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,  # a log wants no bar, nor the empty line that it leaves
+            # A log wants no bar, nor the empty line that it leaves; of a launch one bar is enough.
+            disable=not (console.is_terminal and leads()),
         )
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

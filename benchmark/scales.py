@@ -61,7 +61,7 @@ class Budget:
 class Changes:
     """What a user changes of the sizes and budgets that come with a given teacher; None: nothing.
 
-    A batch is seen in `accumulate` parts: less memory, and losses that are means over the parts.
+    A batch is seen in `accumulate` parts, at any scale: less memory, and losses that are means over the parts.
     """
 
     max_tokens: int | None = None
@@ -70,12 +70,17 @@ class Changes:
     learning_rate: float | None = None
     accumulate: int | None = None
 
+    def over(self, processes: int) -> Changes:
+        """The same for all of so many processes, each of which sees its share of a batch in `accumulate` parts."""
+        return self if processes == 1 else replace(self, accumulate=(self.accumulate or 1) * processes)
+
     def of(self, budget: Budget) -> Budget:
         """Raises `UserError` for a batch that does not fall into as many parts."""
         batch, parts = self.batch or budget.batch, self.accumulate or 1
         if batch % parts:
             raise UserError(
-                f"--accumulate {parts}: a batch of {batch} documents does not fall into as many equal parts"
+                f"--accumulate {parts}, or so many processes: "
+                f"a batch of {batch} documents does not fall into as many equal parts"
             )
         return replace(
             budget,

@@ -19,7 +19,7 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 LAYERS = (
     ("errors", "page", "scales", "truth", "types"),
     ("folders", "metrics", "plugin", "records"),
-    ("devices", "models", "parts", "progress", "scoring", "slicing", "training"),
+    ("devices", "models", "parts", "processes", "progress", "scoring", "slicing", "training"),
     ("measure", "zoo"),
     ("running",),
     ("perf", "pretraining", "sizing"),
@@ -29,7 +29,18 @@ LAYERS = (
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 # They are read where nothing is trained: rescoring and reporting need no torch.
-WITHOUT_TORCH = ("truth", "page", "types", "scales", "plugin.manager", "metrics", "records.files", "report", "cli")
+WITHOUT_TORCH = (
+    "truth",
+    "page",
+    "types",
+    "scales",
+    "processes",
+    "plugin.manager",
+    "metrics",
+    "records.files",
+    "report",
+    "cli",
+)
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

@@ -30,6 +30,7 @@ from benchmark.cli import (
     run,
 )
 from benchmark.errors import UserError
+from benchmark.processes import processes
 
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
 _USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
@@ -59,8 +60,11 @@ app.command("pretrain")(pretrain.pretrain)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 good, 1 some cell failed, 2 wrong use, 130 interrupted."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if processes() > 1 and given[:1] != ["run"]:
+        return _complain("a launch of several processes is for run alone")
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=given, standalone_mode=False)
     except _USAGE_ERROR as error:
         return _complain(f"{error.format_message()} See --help.")
     except (UserError, OSError) as error:

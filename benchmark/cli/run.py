@@ -30,6 +30,7 @@ from benchmark.cli.options import (
 )
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known
+from benchmark.processes import leads, leave
 from benchmark.running.protocols import select
 from benchmark.scales import PAPER, SCALES, TINY, Changes
 
@@ -73,7 +74,7 @@ def run(
     learning_rate: Annotated[float | None, typer.Option(help="As --max-tokens: the highest of Adam.")] = None,
     accumulate: Annotated[
         int | None,
-        typer.Option(min=1, help="As --max-tokens: see a batch in so many parts, whose losses are averaged."),
+        typer.Option(min=1, help="See a batch in so many parts, whose losses are averaged: less memory."),
     ] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Compute activations again instead of keeping them: less memory.")
@@ -133,24 +134,25 @@ def run(
         mechanics=Mechanics(checkpointing=checkpointing, board=tensorboard),
     )
     if dry_run:
-        for line in outline(set_up(config)):
+        for line in outline(set_up(config)) if leads() else ():
             typer.echo(line)
         return 0
     records = run_cells(config)
-    write_report(output)
-    _print_leaderboard(records, output)
-    typer.echo(f"see {output / 'leaderboard.md'}")
-    return _tell_failures(records)
+    if leads():
+        write_report(output)
+        _print_leaderboard(records, output)
+        typer.echo(f"see {output / 'leaderboard.md'}")
+        _tell_failures(records)
+    leave()
+    return int(any(record.status == "failed" for record in records))
 
 
 def check_teacher(teacher: str | None, protocol: str, scale: str, changes: Changes) -> None:
     """Raise `UserError` for what goes only with a given teacher, and for what does not go with one."""
     if changes.learning_rate is not None and not 0 < changes.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {changes.learning_rate:g} is not above 0")
-    if teacher is None and scale != PAPER.name and changes != Changes():
-        raise UserError(
-            "--max-tokens, --documents, --batch, --learning-rate and --accumulate go with --teacher or --scale paper"
-        )
+    if teacher is None and scale != PAPER.name and changes != Changes(accumulate=changes.accumulate):
+        raise UserError("--max-tokens, --documents, --batch and --learning-rate go with --teacher or --scale paper")
     if protocol != "task" and (teacher is not None or scale == PAPER.name):
         option = "--scale paper" if teacher is None else "--teacher"
         raise UserError(f"{option} goes with --protocol task: what its upstream models would be nobody knows")
@@ -197,9 +199,8 @@ def _print_leaderboard(records: Sequence[Record], output: Path) -> None:
     print_leaderboard(shown, console, teds_of(output, shown))
 
 
-def _tell_failures(records: Sequence[Record]) -> int:
-    failed = [record for record in records if record.status == "failed"]
-    for record in failed:
-        place = f"{record.strategy} on {record.dataset}, seed {record.seed}"
-        typer.echo(f"donutbench: {place}, failed: {record.error}", err=True)
-    return 1 if failed else 0
+def _tell_failures(records: Sequence[Record]) -> None:
+    for record in records:
+        if record.status == "failed":
+            place = f"{record.strategy} on {record.dataset}, seed {record.seed}"
+            typer.echo(f"donutbench: {place}, failed: {record.error}", err=True)

@@ -121,7 +121,9 @@ def _options(record: Record) -> Iterator[str]:
     yield from ("--data", f"{record.dataset}=DIR") if of_folder else ("--datasets", record.dataset)
     for name, text in record.dataset_options.items():
         yield from (f"--{name}", text)
-    yield from ("--scale", record.scale) if record.teacher is None else ("--teacher", record.teacher)
+    # What is changed of a scale is in its name too.
+    scale = record.scale.partition("-")[0]
+    yield from ("--scale", scale) if record.teacher is None else ("--teacher", record.teacher)
     for name, value in record.teacher_changes.items():
         yield from (f"--{name.replace('_', '-')}", f"{value!r}")
     yield from ("--protocol", record.protocol, "--budget", record.budget, "--seeds", str(record.seed))

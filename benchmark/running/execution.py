@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from benchmark.errors import error_line
 from benchmark.records.record import Record
 from benchmark.running.agenda import Agenda
 from benchmark.running.costs import measure_records
 from benchmark.running.outcome import Outcome, Task, carry_out
 from benchmark.running.plan import to_make
-from benchmark.running.recording import error_line
 from benchmark.running.setup import Run
 from benchmark.running.shared import Shared, shared_by
 from benchmark.running.workers import side_by_side

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from benchmark.errors import OutputError
+from benchmark.errors import OutputError, PartedError, error_line
 from benchmark.models.checkpoint import fingerprint
 from benchmark.records.files import predictions_path, shifted_predictions_path, write_predictions, write_record
 from benchmark.records.record import Record
 from benchmark.running.plan import Job
-from benchmark.running.recording import error_line, failed_record, finished_record
+from benchmark.running.recording import failed_record, finished_record
 from benchmark.running.setup import Run
 from benchmark.running.shared import Shared
 from benchmark.running.stages import make_model
@@ -36,7 +36,10 @@ class Outcome:
 
 
 def carry_out(task: Task, setup: Run, shared: Shared) -> Outcome:
-    """Make and score; what goes wrong is in the outcome. Raises only what ends a run: an interrupt, a full disk."""
+    """Make and score; what goes wrong is in the outcome.
+
+    Raises only what ends a run: an interrupt, a full disk, a process of the launch that is gone.
+    """
     began = time.perf_counter()
     trained: Trained | None = None
     error = task.refusal
@@ -46,7 +49,7 @@ def carry_out(task: Task, setup: Run, shared: Shared) -> Outcome:
             trained = make_model(task.job, shared)
             if task.scored:
                 record = _scored(task.job, trained, setup, shared, began)
-        except (KeyboardInterrupt, OutputError):
+        except (KeyboardInterrupt, OutputError, PartedError):
             raise
         except BaseException as raised:  # a plugin may raise anything, even SystemExit: it costs its own cell only
             error = error_line(raised)

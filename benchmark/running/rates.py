@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, error_line
 from benchmark.records.trials import Trial, read_trials, write_trials
 from benchmark.running.cells import Cell, with_options
 from benchmark.running.plan import Job, failed_need
-from benchmark.running.recording import error_line
 from benchmark.running.setup import Run, RunConfig, set_up
 from benchmark.running.shared import Shared, shared_by
 from benchmark.running.stages import make_model

@@ -66,14 +66,6 @@ def failed_record(job: Job, setup: Run, error: str, seconds: float) -> Record:
     )
 
 
-def error_line(error: BaseException) -> str:
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # that of a plugin may raise anything
-        message = ""
-    return f"{type(error).__name__}: {message or 'no message'}"
-
-
 def _common(job: Job, setup: Run) -> dict[str, object]:
     cell, route = job.cell, job.route
     strategy, dataset = cell.strategy, cell.dataset

@@ -5,6 +5,7 @@ No model is loaded, and no library for them, before something is to be done: a f
 
 from __future__ import annotations
 
+from benchmark.processes import from_first, join, leads
 from benchmark.records.files import migrate_records, read_record, record_path
 from benchmark.records.record import Record
 from benchmark.running.plan import Job, to_make
@@ -13,11 +14,25 @@ from benchmark.scoring.rescore import agree
 
 
 def run(config: RunConfig) -> list[Record]:
-    """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on."""
+    """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on.
+
+    In a launch of several processes each calls it with the same, and gets the same.
+    """
     setup = set_up(config)
+    join(setup.device)
+    if leads():
+        records = _run(setup)
+        return from_first(lambda: records)
+    from benchmark.running.attending import attend
+
+    return attend(setup)
+
+
+def _run(setup: Run) -> list[Record]:
     for remark in setup.remarks:
         setup.say(remark)
-    migrate_records(config.output)
+    output = setup.checkpoints.output
+    migrate_records(output)
     for dataset in {job.cell.dataset.name: job.cell.dataset for job in setup.jobs}.values():
         for note in dataset.notes:
             setup.say(f"{dataset.name}: {note}")
@@ -29,7 +44,7 @@ def run(config: RunConfig) -> list[Record]:
         from benchmark.running.execution import execute
 
         records = execute(setup, records)
-        return agree(config.output, [records[job.name] for job in cells])
+        return agree(output, [records[job.name] for job in cells])
     return [records[job.name] for job in cells]
 
 

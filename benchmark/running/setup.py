@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from benchmark.folders.folder import Folder
 from benchmark.folders.read import with_folders
 from benchmark.parts.starts import Reference
 from benchmark.plugin.manager import Registry, load_plugins
+from benchmark.processes import leads, processes
 from benchmark.running.cells import Cell, with_options
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job, Planner
@@ -71,7 +72,7 @@ class Run:
     device: torch.device
     remarks: tuple[str, ...]
     """What to say before it begins: which strategies have no cells, and what a given teacher has to learn."""
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=lambda: Console(stderr=True, quiet=not leads()))
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -81,8 +82,11 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     """What a run will do: seed by seed, reading before tasks; `vary` makes other cells of these.
 
     Raises `UserError` for an option or a device that does not exist, a folder that cannot be read, a part of a strategy
-    without an identity, and what the protocol has no place for.
+    without an identity, and what the protocol or a launch of several processes has no place for.
     """
+    if config.jobs > 1 and processes() > 1:
+        raise UserError(f"--jobs {config.jobs}: the {processes()} processes of this launch train each cell together")
+    config = replace(config, changes=config.changes.over(processes()))
     registry = with_folders(load_plugins(config.plugins), config.data)
     device = find_device(config.device)
     zoo = find_zoo(config.scale, config.teacher, config.changes)
@@ -116,8 +120,8 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
     objectives = {name: registry.strategies[name].item.objective for name in config.strategies}
     if config.changes.accumulate not in (None, 1):
         left_out |= {
-            name: f"{name} is left out: it compares features over a whole batch, which --accumulate divides; "
-            "--checkpointing saves memory too"
+            name: f"{name} is left out: it compares features over a whole batch, which --accumulate and a launch of "
+            "several processes divide; --checkpointing saves memory too"
             for name, objective in objectives.items()
             if objective is not None and objective.teaching == "features"
         }

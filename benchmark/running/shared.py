@@ -17,6 +17,7 @@ from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import add_tokens, decoder_inputs, prompt_of, to_pixels
+from benchmark.processes import leads, processes
 from benchmark.running.cells import Cell
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.plan import Job
@@ -169,14 +170,15 @@ class Shared:
 
     def _tell(self, line: str | None) -> None:
         """Say once what the user should know of a data set."""
-        if line:
+        if line and leads():
             self._once(("told", line), lambda: print(line, file=sys.stderr))
 
 
-def shared_by(setup: Run, processes: int = 1) -> Shared:
-    """What the jobs of a run share that one of so many processes does; nothing of it is made yet."""
-    workers = max(1, (os.cpu_count() or 1) // processes)
-    mechanics = replace(setup.config.mechanics, accumulate=setup.config.changes.accumulate or 1)
+def shared_by(setup: Run, jobs: int = 1) -> Shared:
+    """What the jobs of a run share that are done so many at a time; nothing of it is made yet."""
+    workers = max(1, (os.cpu_count() or 1) // (jobs * processes()))
+    parts = (setup.config.changes.accumulate or 1) // processes()
+    mechanics = replace(setup.config.mechanics, accumulate=parts)
     return Shared(setup.zoo, setup.scale, setup.checkpoints, setup.device, workers, mechanics)
 
 

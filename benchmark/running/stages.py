@@ -20,6 +20,7 @@ from benchmark.errors import UserError
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint
 from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.processes import from_first, together
 from benchmark.running.cells import Cell
 from benchmark.running.plan import Job
 from benchmark.running.route import FromStart, FromZoo
@@ -38,10 +39,7 @@ def make_model(job: Job, shared: Shared) -> Trained:
     folder = shared.checkpoints.of(job)
     kept = reopen(folder, job.key)
     if kept is None:
-        trained = _begin(job, shared)
-        if job.route.trains:
-            move(trained.model, shared.device)
-            trained = train(job.cell, trained, shared.training_data(job), shared.checkpoints.unfinished(job))
+        trained = _train_together(job, shared) if job.route.trains else _begin(job, shared)
         if job.route.balanced:
             balance(trained.model)
         keep(trained, shared.processor(job.cell.dataset), folder, job.key)
@@ -49,6 +47,21 @@ def make_model(job: Job, shared: Shared) -> Trained:
         assert kept is not None
     move(kept.model, shared.device)
     return kept
+
+
+def _train_together(job: Job, shared: Shared) -> Trained:
+    """By all processes of a launch: the others wait for its name (`benchmark.running.attending`)."""
+    from_first(lambda: job.name)
+    trained = together(lambda: begin_and_train(job, shared))
+    shutil.rmtree(shared.checkpoints.unfinished(job).parent, ignore_errors=True)
+    return trained
+
+
+def begin_and_train(job: Job, shared: Shared) -> Trained:
+    """What each process of a launch does for a job: it begins by itself, which is cheap, and shares each batch."""
+    begun = _begin(job, shared)
+    move(begun.model, shared.device)
+    return train(job.cell, begun, shared.training_data(job), shared.checkpoints.unfinished(job))
 
 
 def _begin(job: Job, shared: Shared) -> Trained:
@@ -84,7 +97,7 @@ def start_from_zoo(model: Donut, recipe: Mapping[str, Any]) -> Trained:
 
 
 def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trained:
-    """Train in place; goes on from what a killed training left in `folder`, which is gone at the end."""
+    """Train in place; goes on from what a killed training left in `folder`."""
 
     def validate(model: Donut) -> float:
         return mean_ted(model, data.processor, data.validation, data.dataset, cell.scale.max_tokens)
@@ -95,7 +108,6 @@ def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trai
     set_seed(cell.seed)
     strategy = deepcopy(cell.strategy)
     model, curve = train_strategy(before.model, strategy, data, learning_rate, validate, cell.seed, title, folder)
-    shutil.rmtree(folder.parent, ignore_errors=True)
     start = before.training
     training = replace(
         start,

@@ -10,6 +10,7 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.devices import environment, move
+from benchmark.errors import error_line
 from benchmark.measure import Subject, measure
 from benchmark.models.donut import Donut
 from benchmark.models.macs import FIXED_TOKENS
@@ -17,7 +18,6 @@ from benchmark.plugin.identity import identity
 from benchmark.records.record import Efficiency
 from benchmark.records.sizes import Sized, Sizes
 from benchmark.running.cells import describe
-from benchmark.running.recording import error_line
 from benchmark.scales import Scale
 from benchmark.sizing.references import Blank
 from benchmark.types import Strategy

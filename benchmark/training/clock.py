@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from benchmark.processes import leads
 from benchmark.records.files import write_atomically
 from benchmark.types import Attached
 
@@ -38,7 +39,8 @@ class Clock(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         step = state.global_step
         self._attached.after_step(step)
-        if self._save_steps and step % self._save_steps == 0 and (kept := self._attached.state()):
+        saves = self._save_steps and step % self._save_steps == 0 and leads()
+        if saves and (kept := self._attached.state()):
             tensors = {name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in kept.items()}
             write_atomically(self._path(step), save(tensors))
             self._path(step - 2 * self._save_steps).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from benchmark.devices import precision
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
+from benchmark.processes import from_first, leads
 from benchmark.progress import quiet
 from benchmark.scales import Budget
 from benchmark.training.board import Board
@@ -119,7 +120,7 @@ def train_strategy(
     title: str,
     folder: Path,
 ) -> tuple[Donut, Curve]:
-    """Train in place; the model to keep and the curve of (step, validation score).
+    """Train in place; the model to keep and the curve of (step, validation score), which the first process has.
 
     Raises `RuntimeError` if the constraint was broken.
 
@@ -133,9 +134,11 @@ def train_strategy(
         found = type(attached).__name__
         raise TypeError(f"the constraint of {strategy.name!r} attached a {found}, not an Attached")
     journal = Journal.open(folder / "journal.json")
-    callbacks: list[TrainerCallback] = [EverySteps(lambda step: journal.add(step, validate(model)), budget.evaluations)]
-    callbacks.insert(0, Clock(attached, folder, budget.save_steps))
-    if data.mechanics.board is not None:
+    callbacks: list[TrainerCallback] = [
+        Clock(attached, folder, budget.save_steps),
+        EverySteps(lambda step: from_first(lambda: journal.add(step, validate(model))), budget.evaluations),
+    ]
+    if data.mechanics.board is not None and leads():
         callbacks.append(Board(data.mechanics.board / folder.parent.name, journal))
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer

@@ -11,6 +11,8 @@ from pathlib import Path
 class Mechanics:
     """A batch is seen in `accumulate` parts, whose losses are averaged: a token then counts as the others of its part.
 
+    In a launch of several processes that is said of the share of each, whose losses are averaged too.
+
     Under `checkpointing` activations are computed again in the backward pass instead of kept: the same to the last
     digits. `board` is a folder for TensorBoard's logs.
     """
@@ -20,5 +22,5 @@ class Mechanics:
     board: Path | None = None
 
     def parts(self, batch: int) -> int:
-        """How many parts a batch is seen in; fewer where it is a small one that does not fall into as many."""
+        """How many parts a batch, or a share, is seen in; fewer where it is small and does not fall into as many."""
         return gcd(batch, self.accumulate)

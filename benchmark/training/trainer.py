@@ -25,11 +25,14 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
 from benchmark.devices import precision
+from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
+from benchmark.processes import from_first, leads, processes
 from benchmark.progress import Bar, silent
 from benchmark.scales import OptimizerName
 from benchmark.training.mechanics import Mechanics
@@ -67,8 +70,8 @@ class _OneDevice(TrainingArguments):
 class Documents(TorchDataset[dict[str, Any]]):
     """Documents to train on, in batches of their `rows`, pages, labels and points.
 
-    An item is only an index and a range as long as the document's labels, by which `Trainer` puts documents of
-    like length into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
+    An item is only an index and a range as long as the document's labels, by which documents of like length come
+    into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
     """
 
     def __init__(self, pages: EncodedDocuments) -> None:
@@ -94,14 +97,17 @@ class Documents(TorchDataset[dict[str, Any]]):
 
 
 class _WholeBatches(Sampler[int]):
-    """An order of documents without those that fill no batch, whatever the parts that batches are seen in."""
+    """Documents of like length in batches, without those that fill none, whatever parts batches are seen in.
 
-    def __init__(self, order: Sampler[int], batch: int) -> None:
-        self._order = order
-        self._count = len(order) // batch * batch  # type: ignore[arg-type]
+    It is drawn by the first process: others may have drawn other numbers for their parts.
+    """
+
+    def __init__(self, documents: TorchDataset[dict[str, Any]], batch: int) -> None:
+        self._order = LengthGroupedSampler(batch, dataset=documents)
+        self._count = len(self._order) // batch * batch
 
     def __iter__(self) -> Iterator[int]:
-        return islice(iter(self._order), self._count)
+        return iter(from_first(lambda: list(islice(iter(self._order), self._count))))
 
     def __len__(self) -> int:
         return self._count
@@ -118,16 +124,17 @@ class _Loop(Trainer):
         self.model_accepts_loss_kwargs = False  # or it would leave the mean over the parts of a batch to the loss
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        order: Any = super()._get_train_sampler(*args, **kwargs)
-        return _WholeBatches(order, batch)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes()
+        return _WholeBatches(self.train_dataset, batch)
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)
-        self._parts.append(float(loss.detach()))
+        # Over all processes, so that all see at one step that it is not finite.
+        self._parts.append(float(self.accelerator.reduce(loss.detach(), "mean")))
         if not math.isfinite(self._parts[-1]):
             # What is kept led here: the next attempt begins anew, and cannot slip past this step.
-            shutil.rmtree(str(self.args.output_dir), ignore_errors=True)
+            if leads():
+                shutil.rmtree(str(self.args.output_dir), ignore_errors=True)
             step = self.state.global_step + 1
             raise FloatingPointError(f"the loss of step {step} of {self.state.max_steps} is {self._parts[-1]}")
         if len(self._parts) == self.args.gradient_accumulation_steps:
@@ -152,6 +159,7 @@ def train(
     """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any.
 
     A loss that is not finite ends it at once: raises `FloatingPointError` with the step (from 1) and empties `folder`.
+    All processes of a launch train the model together. Raises `UserError` if they cannot share a batch.
     """
     eager_attention(model)
     if mechanics.checkpointing:
@@ -193,11 +201,12 @@ def eager_attention(model: Donut) -> None:
 
 def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechanics) -> TrainingArguments:
     warmup = OPTIMIZERS[schedule.optimizer].warmup if schedule.warmup is None else schedule.warmup
+    share = _share(schedule.batch)
     return _OneDevice(
         output_dir=str(folder),
         max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.batch // mechanics.parts(schedule.batch),
-        gradient_accumulation_steps=mechanics.parts(schedule.batch),
+        per_device_train_batch_size=share // mechanics.parts(share),
+        gradient_accumulation_steps=mechanics.parts(share),
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(warmup * schedule.steps),
@@ -213,10 +222,18 @@ def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechani
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        train_sampling_strategy="group_by_length",
         dataloader_drop_last=True,
         dataloader_pin_memory=False,
+        # A loss of the logits has a gradient for every parameter: nobody has to look for others at each step.
+        ddp_find_unused_parameters=False,
     )
+
+
+def _share(batch: int) -> int:
+    """How many documents of a batch each process sees."""
+    if batch % processes():
+        raise UserError(f"a batch of {batch} documents does not fall into equal parts for {processes()} processes")
+    return batch // processes()
 
 
 class EverySteps(TrainerCallback):

@@ -103,6 +103,12 @@ def test_the_card_has_the_options_of_a_folder(finished: Path) -> None:
     assert "--strategies structured-layers --data bills=DIR --key-order file --split 80,10,10 --scale tiny" in card
 
 
+def test_the_card_has_the_parts_of_a_batch_beside_its_scale(finished: Path) -> None:
+    changes = {"scale": "tiny-accumulate2", "teacher_changes": {"accumulate": 2}}
+    card = model_card(record_of(finished).model_copy(update=changes), None)
+    assert "--datasets receipts-mini --scale tiny --accumulate 2 --protocol task" in card
+
+
 def complaint(output: Path, cell: str, target: Path, capsys: pytest.CaptureFixture[str]) -> str:
     assert main(["export", str(output), cell, str(target)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -63,6 +63,16 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert not out.exists()
 
 
+def test_a_batch_in_parts_is_for_any_scale_and_for_no_features(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = ("--strategies", "prune-finetune,prune-distill", "--datasets", "receipts-mini", "--protocol", "task")
+    assert main(["run", *rows, "--accumulate", "2", "--dry-run", "--output", str(tmp_path)]) == 0
+    left_out, *lines = capfd.readouterr().out.splitlines()
+    assert left_out.startswith("prune-distill is left out: it compares features over a whole batch")
+    assert lines[0] == "1. prune-finetune on receipts-mini, seed 0: to do"
+
+
 def test_a_sweep_is_a_cell_for_each_combination(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     swept = ("--sweep", "ratio=0.6,0.7", "--sweep", "allocation=uniform,global")
     rows = ("--strategies", "structured-ffn,teacher", "--datasets", "receipts-mini", "--protocol", "task")

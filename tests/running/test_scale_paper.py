@@ -147,7 +147,10 @@ class TestHub:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--accumulate", "3"], "--accumulate 3: a batch of 8 documents does not fall into as many equal parts"),
+        (
+            ["--accumulate", "3"],
+            "--accumulate 3, or so many processes: a batch of 8 documents does not fall into as many equal parts",
+        ),
         (["--protocol", "paper"], "--teacher goes with --protocol task"),
     ],
 )
