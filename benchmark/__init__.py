@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
-    from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
+    from benchmark.parts.schedules import Cubic
     from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
@@ -56,6 +57,8 @@ __all__ = [
     "Attached",
     "Calibration",
     "CrossEntropy",
+    "Cubic",
+    "CubicMask",
     "Dataset",
     "Document",
     "FeatureDistillation",
@@ -95,6 +98,8 @@ __all__ = [
 
 _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
+    "Cubic": "benchmark.parts.schedules",
+    "CubicMask": "benchmark.parts.constraints",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
