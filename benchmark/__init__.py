@@ -15,6 +15,7 @@ from benchmark.folders.folder import Folder
 from benchmark.folders.hub import Part, hub_dataset
 from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
+from benchmark.slicing.options import share_of
 from benchmark.types import (
     SPLITS,
     Attached,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
+    from benchmark.slicing.held import UnitMask
 
 __all__ = [
     "SPLITS",
@@ -79,6 +81,7 @@ __all__ = [
     "Split",
     "Strategy",
     "Teaching",
+    "UnitMask",
     "UserError",
     "gradients",
     "hookimpl",
@@ -93,6 +96,7 @@ __all__ = [
     "random_pruned",
     "reference",
     "run",
+    "share_of",
     "sliced",
 ]
 
@@ -106,6 +110,7 @@ _LAZY = {
     "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
     "Score": "benchmark.parts.starts",
+    "UnitMask": "benchmark.slicing.held",
     "gradients": "benchmark.models.calibration",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
