@@ -15,6 +15,7 @@ from benchmark.folders.folder import Folder
 from benchmark.folders.hub import Part, hub_dataset
 from benchmark.plugin.hookspecs import hookimpl
 from benchmark.scales import Scale
+from benchmark.slicing.options import share_of
 from benchmark.types import (
     SPLITS,
     Attached,
@@ -43,19 +44,23 @@ if TYPE_CHECKING:
     from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
-    from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
+    from benchmark.parts.schedules import Cubic
     from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
+    from benchmark.slicing.held import UnitMask
 
 __all__ = [
     "SPLITS",
     "Attached",
     "Calibration",
     "CrossEntropy",
+    "Cubic",
+    "CubicMask",
     "Dataset",
     "Document",
     "FeatureDistillation",
@@ -76,6 +81,7 @@ __all__ = [
     "Split",
     "Strategy",
     "Teaching",
+    "UnitMask",
     "UserError",
     "gradients",
     "hookimpl",
@@ -90,17 +96,21 @@ __all__ = [
     "random_pruned",
     "reference",
     "run",
+    "share_of",
     "sliced",
 ]
 
 _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
+    "Cubic": "benchmark.parts.schedules",
+    "CubicMask": "benchmark.parts.constraints",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
     "Score": "benchmark.parts.starts",
+    "UnitMask": "benchmark.slicing.held",
     "gradients": "benchmark.models.calibration",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",

@@ -74,34 +74,51 @@ def allocated(scores: Scores, allocation: Allocation, sparsity: float) -> Scores
 
 @torch.no_grad()
 def prune_globally(model: nn.Module, scores: Scores, sparsity: float, allocation: Allocation = "global") -> None:
-    """Zero the weights of the lowest scores, in place, until `sparsity` of all non-embedding parameters are zero.
+    """Zero the weights of the lowest scores, in place: all but the `highest`, which see."""
+    weights = prunable(model)
+    for name, keep in highest(model, scores, sparsity, allocation).items():
+        weights[name].mul_(keep.to(weights[name].device))
+
+
+def highest(
+    model: nn.Module, scores: Scores, sparsity: float, allocation: Allocation = "global"
+) -> dict[str, torch.Tensor]:
+    """Which weights stay, as booleans by name, when the lowest scores go until `sparsity` of the model is pruned.
 
     The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. The
-    `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` if the
-    prunable weights are too few for that.
+    `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` as
+    `removals`.
     """
-    total = sum(p.numel() for p in non_embeddings(model).values())
-    remove, scored = round(sparsity * total), sum(score.numel() for score in scores.values())
-    if remove > scored:
-        raise ValueError(f"cannot prune {remove} weights: only {scored} of {total} are prunable")
+    scored = sum(score.numel() for score in scores.values())
+    remove = removals(model, sparsity, scored)
     if remove == 0:
-        return
+        return {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
     scores = allocated(scores, allocation, remove / scored)
     keep = _kept(torch.cat([score.flatten() for score in scores.values()]), remove)
-    weights = prunable(model)
     parts = keep.split([score.numel() for score in scores.values()])
-    for name, part in zip(scores, parts, strict=True):
-        weights[name].mul_(part.view_as(weights[name]).to(weights[name].device))
+    return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
+
+
+def removals(model: nn.Module, sparsity: float, scored: int) -> int:
+    """How many of the `scored` weights go. Raises `ValueError` if they are too few for that."""
+    total = sum(p.numel() for p in non_embeddings(model).values())
+    remove = round(sparsity * total)
+    if remove > scored:
+        raise ValueError(f"cannot prune {remove} weights: only {scored} of {total} are prunable")
+    return remove
 
 
 def _kept(scores: torch.Tensor, remove: int) -> torch.Tensor:
     """Which stay when the `remove` lowest go: by rank, so that ties cannot prune more than was asked for."""
     if len(scores) < _MANY:
-        keep = torch.ones(len(scores), dtype=torch.bool)
+        keep = torch.ones_like(scores, dtype=torch.bool)
         keep[torch.topk(scores, remove, largest=False, sorted=False).indices] = False
         return keep
-    # As integers, floats that are not negative keep their order: the highest bits are bins of a histogram.
-    bins = scores.float().view(torch.int32) >> 12
+    # As integers, floats keep their order once the bits of the negative ones are turned round but for the sign: the
+    # highest bits are bins of a histogram.
+    bits = scores.float().view(torch.int32)
+    bins = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) >> 12
+    bins -= bins.min()
     below = torch.bincount(bins).cumsum(0)
     last = int((below < remove).sum())
     inside = (bins == last).nonzero()[:, 0]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.parts.schedules import Cubic
+from benchmark.parts.starts import Magnitude, Score, check_score, sparsity_of
+from benchmark.types import Calibration
 
 if TYPE_CHECKING:
     from transformers import VisionEncoderDecoderModel
 
+    from benchmark.models.moving import MovingMask
     from benchmark.models.pruning import Mask
     from benchmark.types import Span
 
@@ -26,3 +33,43 @@ class FixedMask:
 
     def __str__(self) -> str:
         return "fixed mask"
+
+
+@dataclass(frozen=True, slots=True)
+class CubicMask:
+    """Weights go while the model trains, those of the lowest scores first, until the `target` is met, exactly.
+
+    `score` says which go, as in a start, but of the model as it is by then: one that looks at documents has no place
+    here. `schedule` says when. What is gone is gone, unless it `returns`: then it keeps its value behind the mask, and
+    is compared with the others whenever pruning acts.
+    """
+
+    target: str = "paper-table"
+    score: Score = field(default_factory=Magnitude)
+    schedule: Cubic = field(default_factory=Cubic)
+    returns: bool = False
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
+        sparsity_of(self.target)
+
+    def attach(self, model: VisionEncoderDecoderModel, span: Span) -> MovingMask:
+        """Raises `ValueError` if the weights that can go are too few."""
+        from benchmark.models.moving import MovingMask
+
+        due = partial(self.schedule.due, steps=span.steps)
+        score = partial(self.score, model, _Nothing(), 0)
+        return MovingMask(model, due, sparsity_of(self.target), score, self.returns)
+
+    def __str__(self) -> str:
+        return f"mask by {self.score} that grows to {sparsity_of(self.target):.1%} {self.schedule}"
+
+
+class _Nothing:
+    """The references of a score in the middle of a training."""
+
+    def load(self, name: str) -> VisionEncoderDecoderModel:
+        raise UserError(f"a score that asks for the model {name!r} cannot say which weights go while another trains")
+
+    def calibration(self, count: int, draw: int = 0) -> Calibration:
+        raise UserError(f"a score that looks at {count} documents cannot say which weights go while a model trains")

@@ -64,6 +64,12 @@ class Chance:
         return "random"
 
 
+def check_score(score: Score) -> None:
+    """Raise `UserError` for what is none."""
+    if not callable(score):
+        raise UserError(f"score {score!r} cannot be called: a score is Magnitude(), or what a plugin brings")
+
+
 def sparsity_of(target: str) -> float:
     """A named target, or a number between 0 and 1. Raises `UserError` for anything else."""
     if target in TARGETS:
@@ -105,8 +111,7 @@ class Pruned:
     ratio: float | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.score):
-            raise UserError(f"score {self.score!r} cannot be called: a score is Magnitude(), or what a plugin brings")
+        check_score(self.score)
         check_choice("allocation", self.allocation, Allocation)
         if self.ratio is not None:
             if self.target != _PAPER:

@@ -54,7 +54,7 @@ def cut_to(
         keep(smaller, _kept(scores, removals))
         return _cost(smaller, of, page) / whole
 
-    removals = _removals(scores, allocation)
+    removals = in_order(scores, allocation)
     least = left(removals)
     if least > share * (1 + TOLERANCE):
         raise ValueError(f"{least:.1%} of the {of} stay at least, which is more than {share:.1%}")
@@ -89,8 +89,8 @@ def _nearest(choices: Iterable[Removals], share: float, left: Left) -> tuple[flo
     return min(found, key=lambda pair: abs(pair[0] / share - 1))
 
 
-def _removals(scores: Scores, allocation: Allocation) -> Removals:
-    """What goes one after the other."""
+def in_order(scores: Scores, allocation: Allocation) -> Removals:
+    """What goes one after the other; under a ``uniform`` allocation from which group when, whatever the scores are."""
     ordered = [
         (place, _Removal(group, units))
         for group, values in scores.items()

@@ -1,0 +1,89 @@
+"""Movement pruning: what goes are the weights that training moves towards zero (Sanh et al. 2020, sections 3 and 4).
+
+The model computes with W' = W M, where M lets the weights of the highest scores S through, of all matrices together;
+S is learnt straight through M: dL/dS = dL/dW' W, so it falls with a weight that a step would bring nearer to zero. The
+share of M falls on a cubic schedule, after a warm-up in which all weights are there and S sees a few batches. S begins
+at zero, as theirs, and follows its own gradient, not Adam's; so its learning rate is a factor of all scores, changes no
+mask, and is 1. Masked weights keep their values and still have gradients of their scores: they may return, here until
+80 % of the training are over, so that what is left learns under one mask in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchmark import Attached, Cubic, CubicMask, FeatureDistillation, Span, Strategy, hookimpl, prunable, reference
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import VisionEncoderDecoderModel
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A mask by scores that are learnt, in the place of its own."""
+
+    mask: CubicMask
+
+    def attach(self, model: VisionEncoderDecoderModel, span: Span) -> Moving:
+        return Moving(model, span, self.mask)
+
+    def __str__(self) -> str:
+        return str(replace(self.mask, score=_Learnt({})))
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """Scores that are in the making."""
+
+    scores: dict[str, torch.Tensor]
+
+    def __call__(self, *_: object) -> dict[str, torch.Tensor]:
+        return self.scores
+
+    def __str__(self) -> str:
+        return "movement"
+
+
+class Moving(Attached):
+    """The scores of one training."""
+
+    def __init__(self, model: VisionEncoderDecoderModel, span: Span, mask: CubicMask) -> None:
+        self._weights = prunable(model)
+        self._scores = {name: weight.detach().new_zeros(weight.shape) for name, weight in self._weights.items()}
+        self._mask = replace(mask, score=_Learnt(self._scores)).attach(model, span)
+
+    def before_step(self, step: int) -> None:
+        for name, weight in self._weights.items():
+            if weight.grad is not None:
+                self._scores[name] -= weight.grad * self._mask.dense[name]
+        self._mask.before_step(step)
+
+    def after_step(self, step: int) -> None:
+        self._mask.after_step(step)
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        return {**self._mask.state(), **{f"score.{name}": score for name, score in self._scores.items()}}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        self._mask.restore(state)
+        for name, score in self._scores.items():
+            score.copy_(state[f"score.{name}"])
+
+    def check(self) -> None:
+        self._mask.check()
+
+
+@hookimpl
+def donutbench_register_strategies() -> Iterator[Strategy]:
+    yield Strategy(
+        name="movement",
+        summary="the teacher, distilled while the weights go that move towards zero, on a cubic schedule",
+        start=reference("teacher"),
+        objective=FeatureDistillation(temperature=2.0),
+        constraint=Movement(CubicMask(schedule=Cubic(begin=0.05, end=0.6, last=0.8), returns=True)),
+        paper="Sanh et al. 2020, sections 3 and 4",
+        protocols=("task",),
+    )
