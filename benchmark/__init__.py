@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from benchmark.models.parameters import prunable
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.mixed import mixed
-    from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
+    from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
+    from benchmark.slicing.donut import keep_decoder_layers
 
 __all__ = [
     "SPLITS",
@@ -80,11 +81,13 @@ __all__ = [
     "gradients",
     "hookimpl",
     "hub_dataset",
+    "keep_decoder_layers",
     "load_checkpoint",
     "magnitude_pruned",
     "mean_products",
     "mean_squares",
     "mixed",
+    "paired",
     "prunable",
     "pruned",
     "random_pruned",
@@ -102,11 +105,13 @@ _LAZY = {
     "RunConfig": "benchmark.running.setup",
     "Score": "benchmark.parts.starts",
     "gradients": "benchmark.models.calibration",
+    "keep_decoder_layers": "benchmark.slicing.donut",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
     "mean_products": "benchmark.models.calibration",
     "mean_squares": "benchmark.models.calibration",
     "mixed": "benchmark.parts.mixed",
+    "paired": "benchmark.parts.objectives",
     "prunable": "benchmark.models.parameters",
     "pruned": "benchmark.parts.starts",
     "random_pruned": "benchmark.parts.starts",
