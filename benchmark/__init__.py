@@ -46,12 +46,13 @@ if TYPE_CHECKING:
     from benchmark.models.parameters import prunable
     from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.mixed import mixed
-    from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
+    from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.schedules import Cubic
     from benchmark.parts.sliced import sliced
     from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
+    from benchmark.slicing.donut import keep_decoder_layers
     from benchmark.slicing.held import UnitMask
 
 __all__ = [
@@ -86,11 +87,13 @@ __all__ = [
     "gradients",
     "hookimpl",
     "hub_dataset",
+    "keep_decoder_layers",
     "load_checkpoint",
     "magnitude_pruned",
     "mean_products",
     "mean_squares",
     "mixed",
+    "paired",
     "prunable",
     "pruned",
     "random_pruned",
@@ -112,11 +115,13 @@ _LAZY = {
     "Score": "benchmark.parts.starts",
     "UnitMask": "benchmark.slicing.held",
     "gradients": "benchmark.models.calibration",
+    "keep_decoder_layers": "benchmark.slicing.donut",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
     "mean_products": "benchmark.models.calibration",
     "mean_squares": "benchmark.models.calibration",
     "mixed": "benchmark.parts.mixed",
+    "paired": "benchmark.parts.objectives",
     "prunable": "benchmark.models.parameters",
     "pruned": "benchmark.parts.starts",
     "random_pruned": "benchmark.parts.starts",

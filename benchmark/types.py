@@ -150,8 +150,8 @@ class Start(Protocol):
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel: ...
 
 
-Teaching = Literal["none", "logits", "features"]
-"""What an objective takes from the teacher."""
+Teaching = Literal["none", "logits", "features", "attentions", "answers"]
+"""What an objective takes from the teacher: of its outputs, or as labels what it writes on the training pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +160,28 @@ class Outputs:
 
     `logits` (documents, tokens, vocabulary). With features, `encoder` has the cells after every stage and at last
     the memory that the decoder reads, each (documents, cells, width), and `decoder` the tokens after every layer,
-    each (documents, tokens, width).
+    each (documents, tokens, width). With attentions, `cross` has how much of each cell every head of every decoder
+    layer reads at a token, each (documents, heads, tokens, cells): a sum of 1 over the cells.
     """
 
     logits: torch.Tensor
     encoder: tuple[torch.Tensor, ...] = ()
     decoder: tuple[torch.Tensor, ...] = ()
+    cross: tuple[torch.Tensor, ...] = ()
 
 
 class Objective(Protocol):
     """A training loss: (student outputs, teacher outputs, labels) -> scalar.
 
     `labels` are (documents, tokens) with -100 where nothing is predicted. `teacher` is None where `teaching` is
-    ``none``; both have features only where it is ``features``. The teacher's may have been kept in half precision.
+    ``none`` or ``answers``; both have features only where it is ``features``, attentions where it is ``attentions``.
+    The teacher's may have been kept in half precision.
+
+    With ``answers`` the labels are what the teacher writes. Pages on which that is no whole answer, or agrees less with
+    the ground truth (N-TED accuracy) than an `agreement` that the objective may have, are replaced by others.
+
+    One that compares the documents of a batch with each other and has no features says so by a `whole_batch` that is
+    true: it has no place where a batch is seen in parts (``--accumulate``).
     """
 
     @property

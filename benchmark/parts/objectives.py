@@ -98,8 +98,8 @@ class FeatureDistillation(LogitDistillation):
 
         theirs, kept = _present(teacher), labels != -100
         pairs = [
-            *((ours.flatten(0, 1), goal.flatten(0, 1)) for ours, goal in _paired(student.encoder, theirs.encoder)),
-            *((ours[kept], goal[kept]) for ours, goal in _paired(student.decoder, theirs.decoder)),
+            *((ours.flatten(0, 1), goal.flatten(0, 1)) for ours, goal in paired(student.encoder, theirs.encoder)),
+            *((ours[kept], goal[kept]) for ours, goal in paired(student.decoder, theirs.decoder)),
         ]
         missing = torch.stack([_unexplained(ours.float(), goal.float()) for ours, goal in pairs]).mean()
         return LogitDistillation.__call__(self, student, teacher, labels) + self.weight * missing
@@ -114,7 +114,7 @@ def _present(teacher: Outputs | None) -> Outputs:
     return teacher
 
 
-def _paired(
+def paired(
     student: tuple[torch.Tensor, ...], teacher: tuple[torch.Tensor, ...]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each of the student's layers with the teacher's at the same share of the depth; the last with the last."""

@@ -108,7 +108,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
 def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]:
     """Strategies that begin with a reference model that there is not, as a given teacher brings no other.
 
-    And those that compare features over a batch, where none is seen in one: they would learn something else.
+    And those that compare over a batch, where none is seen in one: they would learn something else.
     """
     starts = {name: registry.strategies[name].item.start for name in config.strategies}
     wanted = {name: start.name for name, start in starts.items() if isinstance(start, Reference)}
@@ -120,10 +120,10 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
     objectives = {name: registry.strategies[name].item.objective for name in config.strategies}
     if config.changes.accumulate not in (None, 1):
         left_out |= {
-            name: f"{name} is left out: it compares features over a whole batch, which --accumulate and a launch of "
+            name: f"{name} is left out: it compares over a whole batch, which --accumulate and a launch of "
             "several processes divide; --checkpointing saves memory too"
             for name, objective in objectives.items()
-            if objective is not None and objective.teaching == "features"
+            if objective is not None and getattr(objective, "whole_batch", objective.teaching == "features")
         }
     if len(left_out) == len(config.strategies):
         raise UserError("; ".join(left_out.values()))

@@ -42,7 +42,21 @@ def decode(
     longest: int,
     batch: int = 50,
 ) -> list[Written]:
-    """What the model writes for each page.
+    """What the model writes for each page, as a text. Arguments as `written_tokens`."""
+    end = int(processor.tokenizer.eos_token_id)
+    written = written_tokens(model, processor, pages, prompt, longest, batch)
+    return [Written(_until_end(row, processor), end in row) for row in written]
+
+
+def written_tokens(
+    model: Donut,
+    processor: DonutProcessor,
+    pages: Pages,
+    prompt: str,
+    longest: int,
+    batch: int = 50,
+) -> list[list[int]]:
+    """The tokens that the model writes for each page, the last one is the end token if it came to its end.
 
     `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
     `batch` pages are read at once, fewer of large ones.
@@ -51,7 +65,7 @@ def decode(
     end = int(processor.tokenizer.eos_token_id)
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
-            Written(_until_end(row, processor), end in row)
+            row[: row.index(end) + 1] if end in row else row
             for part in pages.split(min(batch, pages_at_once(processor)))
             for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]

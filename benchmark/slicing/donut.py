@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.models.donut import Donut
-from benchmark.slicing.groups import Group, Slice, Slices, Stack
+from benchmark.slicing.groups import Group, Slice, Slices, Stack, cut
 from benchmark.slicing.options import Kind
+
+if TYPE_CHECKING:
+    from transformers import VisionEncoderDecoderModel
 
 _DECODER = "decoder.model.decoder"
 
@@ -42,6 +45,12 @@ def stacks(model: Donut) -> list[Stack]:
     stages = {f"encoder.encoder.layers.{s}.blocks": stage.blocks for s, stage in enumerate(_stages(model))}
     pairs = [Stack(name, len(blocks) // 2, 2, least=1 - len(blocks) % 2) for name, blocks in stages.items()]
     return [Stack(f"{_DECODER}.layers", len(_layers(model)), 1, least=1), *(pair for pair in pairs if pair.count)]
+
+
+def keep_decoder_layers(model: VisionEncoderDecoderModel, layers: Sequence[int]) -> None:
+    """Leave the decoder these of its layers alone, in place, in their order; the config of the model says so."""
+    assert isinstance(model, Donut)
+    cut(model, {stacks(model)[0]: layers})
 
 
 def _stages(model: Donut) -> Any:

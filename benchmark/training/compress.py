@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -17,15 +20,19 @@ from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.processes import from_first, leads
 from benchmark.progress import quiet
 from benchmark.scales import Budget
+from benchmark.training.answers import Answers, answers_of
 from benchmark.training.board import Board
 from benchmark.training.clock import Clock
 from benchmark.training.journal import Curve, Journal
 from benchmark.training.mechanics import Mechanics
-from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
-from benchmark.types import Attached, Dataset, Objective, Outputs, Span, Strategy
+from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, eager_attention, train
+from benchmark.types import Attached, Dataset, Objective, Outputs, Span, Strategy, Teaching
 
 _LARGEST_CACHE = 2**30
-"""Bytes of the teacher's outputs that are computed once and kept; beyond that it runs beside the student."""
+"""Bytes of the teacher's outputs that are computed once and kept; beyond that it runs beside the student.
+
+Of one `Teaching` at a time: to compute them again takes as long as a tenth of a training.
+"""
 _AT_ONCE = 64
 
 Validate = Callable[[Donut], float]
@@ -46,7 +53,9 @@ class TrainingData:
     budget: Budget
     documents: int
     mechanics: Mechanics = field(default_factory=Mechanics)
-    _taught: dict[bool, Outputs | None] = field(default_factory=dict, init=False)
+    _taught: dict[Teaching, Outputs | None] = field(default_factory=dict, init=False)
+    _answers: Answers | None = field(default=None, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     @property
     def steps(self) -> int:
@@ -60,46 +69,66 @@ class TrainingData:
     def prompt(self) -> int:
         return int(self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset)))
 
-    def taught(self, features: bool) -> Outputs | None:
+    def taught(self, teaching: Teaching) -> Outputs | None:
         """What the teacher makes of all documents, in half precision, once for every row; None if it would not fit."""
-        if not features and self._taught.get(True) is not None:
-            return self._taught[True]
-        if features not in self._taught:
-            self._taught[features] = self._teach(features)
-        return self._taught[features]
+        if teaching == "logits" and self._taught.get("features") is not None:
+            return self._taught["features"]
+        if teaching not in self._taught:
+            self._taught = {other: None for other, kept in self._taught.items() if kept is None}
+            self._taught[teaching] = self._teach(teaching)
+        return self._taught[teaching]
+
+    def answered(self, agreement: float) -> Documents:
+        """As many documents as there are pages, with what the teacher writes for labels, once for every row.
+
+        How many pages are left out is said once. Raises `UserError` if all are.
+        """
+        if self._answers is None:
+            self._answers = answers_of(self.teacher, self.processor, self.pages, self.dataset)
+        documents = self._answers.documents(agreement)
+        line = f"{self.dataset.name}: {self._answers.left_out(agreement)}: others are seen in their place"
+        if line not in self._told:
+            self._told.add(line)
+            print(line, file=sys.stderr)
+        return documents
 
     def forget(self) -> None:
         """Free what the teacher has made: another data set is trained on."""
         self._taught.clear()
+        self._answers = None
 
-    def _teach(self, features: bool) -> Outputs | None:
+    def _teach(self, teaching: Teaching) -> Outputs | None:
         count, device = len(self.pages), self.teacher.device.type
         # As precise as beside a student.
         lower = torch.autocast(device, torch.bfloat16, enabled=precision(device) == torch.bfloat16)
         with torch.no_grad(), quiet(self.teacher), lower:
-            first = self.outputs_of(self.teacher, self._batch(slice(0, 1)), features)
+            first = self.outputs_of(self.teacher, self._batch(slice(0, 1)), teaching)
             sizes = [tensor.shape[1:] for tensor in _tensors(first)]
             if count * sum(map(math.prod, sizes)) * torch.half.itemsize > _LARGEST_CACHE:
                 return None
             whole = [torch.empty(count, *size, dtype=torch.half) for size in sizes]
             for part in (slice(begin, begin + _AT_ONCE) for begin in range(0, count, _AT_ONCE)):
-                made = self.outputs_of(self.teacher, self._batch(part), features)
+                made = self.outputs_of(self.teacher, self._batch(part), teaching)
                 for kept, tensor in zip(whole, _tensors(made), strict=True):
                     kept[part] = tensor
         if not all(bool(kept.isfinite().all()) for kept in whole):  # half precision ends at 65504
             return None
-        stages = len(first.encoder)
-        return Outputs(whole[0], tuple(whole[1 : 1 + stages]), tuple(whole[1 + stages :]))
+        return _like(first, whole)
 
-    def outputs_of(self, model: Donut, batch: Batch, features: bool = False) -> Outputs:
-        """What the model computes with the ground truth so far before it."""
+    def outputs_of(self, model: Donut, batch: Batch, teaching: Teaching = "logits") -> Outputs:
+        """What the model computes with the labels so far before it, as far as an objective of this teaching asks."""
         labels = batch["labels"].to(model.device)
-        output = model(
-            pixel_values=to_pixels(self.processor, batch["pages"].to(model.device)),
-            decoder_input_ids=decoder_inputs(labels, self.prompt, self.processor.tokenizer.pad_token_id),
-            use_cache=False,
-            output_hidden_states=features,
-        )
+        features, attentions = teaching == "features", teaching == "attentions"
+        with _unfused(model) if attentions else nullcontext():
+            output = model(
+                pixel_values=to_pixels(self.processor, batch["pages"].to(model.device)),
+                decoder_input_ids=decoder_inputs(labels, self.prompt, self.processor.tokenizer.pad_token_id),
+                use_cache=False,
+                output_hidden_states=features,
+                output_attentions=attentions,
+            )
+        if attentions:
+            return Outputs(output.logits, cross=output.cross_attentions)
         if not features:
             return Outputs(output.logits)
         # The first of each are the embeddings.
@@ -144,12 +173,18 @@ def train_strategy(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )
     loss = _Taught(objective, data, attached)
-    train(model, Documents(data.pages), schedule, loss, title, folder, callbacks, data.mechanics)
+    train(model, _documents(objective, data), schedule, loss, title, folder, callbacks, data.mechanics)
     attached.check()
     finished = attached.finish()
     if finished is not None and not isinstance(finished, Donut):
         raise TypeError(f"the constraint of {strategy.name!r} finished with a {type(finished).__name__}, not a Donut")
     return finished or model, journal.curve
+
+
+def _documents(objective: Objective, data: TrainingData) -> Documents:
+    if objective.teaching == "answers":
+        return data.answered(float(getattr(objective, "agreement", 0.0)))
+    return Documents(data.pages)
 
 
 class _Taught:
@@ -159,34 +194,53 @@ class _Taught:
         self._objective = objective
         self._data = data
         self._attached = attached
-        self._features = objective.teaching == "features"
+        self._teaching = objective.teaching
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
-        teacher = None if self._objective.teaching == "none" else self._teacher(batch)
-        loss = self._objective(self._data.outputs_of(model, batch, self._features), teacher, batch["labels"])
+        teacher = None if self._teaching in ("none", "answers") else self._teacher(batch)
+        loss = self._objective(self._data.outputs_of(model, batch, self._teaching), teacher, batch["labels"])
         penalty = self._attached.penalty()
         return loss if penalty is None else loss + penalty
 
     def _teacher(self, batch: Batch) -> Outputs:
-        taught = self._data.taught(self._features)
+        taught = self._data.taught(self._teaching)
         if taught is not None:
-            return _rows(taught, batch, self._features)
+            return _rows(Outputs(taught.logits) if self._teaching == "logits" else taught, batch)
         with torch.no_grad(), quiet(self._data.teacher):
-            return self._data.outputs_of(self._data.teacher, batch, self._features)
+            return self._data.outputs_of(self._data.teacher, batch, self._teaching)
+
+
+@contextmanager
+def _unfused(model: Donut) -> Iterator[None]:
+    """Fused attention tells no probabilities. Afterwards it is as before: it rounds in another way."""
+    before = model.decoder.config._attn_implementation
+    eager_attention(model)
+    try:
+        yield
+    finally:
+        model.decoder.set_attn_implementation(before)
 
 
 def _tensors(outputs: Outputs) -> tuple[torch.Tensor, ...]:
-    return outputs.logits, *outputs.encoder, *outputs.decoder
+    return outputs.logits, *outputs.encoder, *outputs.decoder, *outputs.cross
 
 
-def _rows(taught: Outputs, batch: Batch, features: bool) -> Outputs:
-    """What was kept of the documents of a batch."""
+def _like(outputs: Outputs, tensors: Sequence[torch.Tensor]) -> Outputs:
+    """These tensors in the places that `_tensors` took them from."""
+    rest = iter(tensors)
+    logits = next(rest)
+    encoder, decoder, cross = (
+        tuple(islice(rest, len(part))) for part in (outputs.encoder, outputs.decoder, outputs.cross)
+    )
+    return Outputs(logits, encoder, decoder, cross)
+
+
+def _rows(taught: Outputs, batch: Batch) -> Outputs:
+    """What was kept of the documents of a batch; of all but the encoder's the last dimension but one are tokens."""
     labels, rows = batch["labels"], batch["rows"].cpu()
 
     def tokens(kept: torch.Tensor) -> torch.Tensor:
-        return kept[rows, : labels.shape[1]].to(labels.device).float()
+        return kept[..., : labels.shape[1], :][rows].to(labels.device).float()
 
-    if not features:
-        return Outputs(tokens(taught.logits))
     encoder = tuple(kept[rows].to(labels.device).float() for kept in taught.encoder)
-    return Outputs(tokens(taught.logits), encoder, tuple(map(tokens, taught.decoder)))
+    return Outputs(tokens(taught.logits), encoder, tuple(map(tokens, taught.decoder)), tuple(map(tokens, taught.cross)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -71,18 +71,21 @@ class Documents(TorchDataset[dict[str, Any]]):
     """Documents to train on, in batches of their `rows`, pages, labels and points.
 
     An item is only an index and a range as long as the document's labels, by which documents of like length come
-    into one batch; `collate` cuts what belongs to tokens to the longest of the batch.
+    into one batch; `collate` cuts what belongs to tokens to the longest of the batch. With `rows` they are these
+    of the pages, some maybe several times.
     """
 
-    def __init__(self, pages: EncodedDocuments) -> None:
+    def __init__(self, pages: EncodedDocuments, rows: Sequence[int] | None = None) -> None:
         self._pages = pages
+        self._rows = range(len(pages)) if rows is None else rows
         self._lengths = (pages.labels != -100).sum(1).tolist()
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"index": index, "input_ids": range(self._lengths[index])}
+        row = self._rows[index]
+        return {"index": row, "input_ids": range(self._lengths[row])}
 
     def collate(self, items: list[dict[str, Any]]) -> Batch:
         rows = torch.tensor([item["index"] for item in items])

@@ -98,7 +98,7 @@ class TestTeacher:
         run = config(tmp_path, scale="paper", teacher=str(foreign), protocol="task", changes=parts, strategies=names)
         setup = set_up(run)
         assert setup.scale.name.endswith("-accumulate4")
-        assert outline(setup)[0].startswith("prune-distill is left out: it compares features over a whole batch")
+        assert outline(setup)[0].startswith("prune-distill is left out: it compares over a whole batch")
         assert {job.cell.strategy.name for job in setup.jobs if job.scored} == {"prune-finetune"}
 
     def test_one_that_knows_its_own_pages_alone_is_refused(self, tmp_path: Path) -> None:

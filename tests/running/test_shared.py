@@ -35,15 +35,15 @@ def test_what_the_teachers_say_is_kept_for_two_data_sets(bench: Bench, datasets:
     bills = replace(datasets["parcels-mini"], name="bills")
     parcels, third = (bench.job(cell(strategies["none"], of)) for of in (datasets["parcels-mini"], bills))
     data = bench.shared.training_data(one)
-    said = data.taught(features=True)
+    said = data.taught("features")
     assert said is not None
-    assert bench.shared.training_data(other).taught(features=True) is said
+    assert bench.shared.training_data(other).taught("features") is said
     assert bench.shared.training_data(parcels) is not data
-    assert bench.shared.training_data(one).taught(features=True) is said
+    assert bench.shared.training_data(one).taught("features") is said
     bench.shared.teacher = lambda job: bench.zoo.load("teacher")  # type: ignore[method-assign]
     bench.shared.training_data(third)
     bench.shared.training_data(parcels)
-    assert bench.shared.training_data(one).taught(features=True) is not said
+    assert bench.shared.training_data(one).taught("features") is not said
     bench.shared.forget()
     assert not data._taught
 

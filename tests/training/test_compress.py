@@ -172,7 +172,7 @@ class TestTrainingData:
         self, data: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
         batch = {"pages": short.pages[3:4], "labels": short.labels[3:4]}
-        outputs = data.outputs_of(model, batch, features=True)
+        outputs = data.outputs_of(model, batch, "features")
         known = read(model, short, 3, LONGEST, processor)
         encoder, decoder = known.encoder_hidden_states, known.decoder_hidden_states
         assert [len(outputs.encoder), len(outputs.decoder)] == [3, 4]
@@ -184,9 +184,45 @@ class TestTrainingData:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
         torch.testing.assert_close(outputs.logits, known.logits, rtol=0, atol=1e-4)
 
+    @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+    def test_attentions_are_what_every_head_reads_of_the_page(
+        self,
+        implementation: str,
+        data: TrainingData,
+        short: EncodedDocuments,
+        processor: DonutProcessor,
+        model: Donut,
+    ) -> None:
+        """Against the queries and keys of another pass, and the model attends afterwards as it did before."""
+        model.decoder.set_attn_implementation(implementation)
+        outputs = data.outputs_of(model, {"pages": short.pages[3:5], "labels": short.labels[3:5]}, "attentions")
+        assert model.decoder.config._attn_implementation == implementation
+        assert (outputs.encoder, outputs.decoder) == ((), ())
+        assert len(outputs.cross) == 4
+        for place, row in enumerate((3, 4)):
+            for found, expected in zip(outputs.cross, attended(model, short, row, processor), strict=True):
+                torch.testing.assert_close(found[place], expected, rtol=1e-3, atol=1e-5)
 
-def taught(data: TrainingData, features: bool) -> Outputs:
-    outputs = data.taught(features)
+
+def attended(model: Donut, pages: EncodedDocuments, row: int, processor: DonutProcessor) -> list[torch.Tensor]:
+    """What each layer reads of one page, (heads, tokens, cells), of its queries and keys."""
+    made: list[torch.Tensor] = []
+    attentions = [layer.encoder_attn for layer in model.decoder.model.decoder.layers]
+    hooks = [
+        part.register_forward_hook(lambda _, args, output: made.append(output[0]))
+        for attention in attentions
+        for part in (attention.q_proj, attention.k_proj)
+    ]
+    read(model, pages, row, LONGEST, processor)
+    for hook in hooks:
+        hook.remove()
+    heads = [torch.stack(side.split(32, 1)) for side in made]
+    pairs = zip(heads[::2], heads[1::2], strict=True)
+    return [(queries @ keys.mT / 32**0.5).softmax(-1) for queries, keys in pairs]
+
+
+def taught(data: TrainingData, teaching: Teaching) -> Outputs:
+    outputs = data.taught(teaching)
     assert outputs is not None
     return outputs
 
@@ -195,7 +231,7 @@ class TestTaught:
     def test_each_document_has_its_own(
         self, data: TrainingData, short: EncodedDocuments, processor: DonutProcessor, model: Donut
     ) -> None:
-        outputs = taught(data, features=True)
+        outputs = taught(data, "features")
         assert outputs.logits.shape == (6, LONGEST, len(processor.tokenizer))
         assert [len(outputs.encoder), len(outputs.decoder)] == [3, 4]
         for kept in (outputs.logits, *outputs.encoder, *outputs.decoder):
@@ -210,53 +246,74 @@ class TestTaught:
 
     def test_also_beyond_what_is_computed_at_once(self, data: TrainingData, short: EncodedDocuments) -> None:
         """130 documents of one token, shown to a teacher that says what is on the page."""
-        assert taught(saying(data, short), features=False).logits.flatten().round().tolist() == list(range(130))
+        assert taught(saying(data, short), "logits").logits.flatten().round().tolist() == list(range(130))
 
     def test_what_half_precision_cannot_hold_is_not_kept(self, data: TrainingData, short: EncodedDocuments) -> None:
-        assert saying(data, short, factor=500.0).taught(features=False) is not None
-        assert saying(data, short, factor=520.0).taught(features=False) is None
+        assert saying(data, short, factor=500.0).taught("logits") is not None
+        assert saying(data, short, factor=520.0).taught("logits") is None
 
     def test_they_are_computed_once_in_evaluation(
         self, data: TrainingData, model: Donut, shown: list[dict[str, torch.Tensor]]
     ) -> None:
         model.train()
-        first = taught(data, features=False)
+        first = taught(data, "logits")
         calls = len(shown)
-        assert taught(data, features=False) is first
+        assert taught(data, "logits") is first
         assert len(shown) == calls
         assert model.training
 
     def test_features_come_with_logits_and_not_the_other_way_round(
         self, data: TrainingData, shown: list[dict[str, torch.Tensor]]
     ) -> None:
-        assert taught(data, features=False).encoder == ()
-        both = taught(data, features=True)
+        assert taught(data, "logits").encoder == ()
+        both = taught(data, "features")
         assert len(both.encoder) == 3
         calls = len(shown)
-        assert taught(data, features=False) is both
+        assert taught(data, "logits") is both
         assert len(shown) == calls
+
+    def test_of_one_kind_at_a_time(self, data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+        features = taught(data, "features")
+        attentions = taught(data, "attentions")
+        assert data._taught == {"attentions": attentions}
+        assert len(attentions.cross) == 4
+        again = taught(data, "features")
+        assert again is not features
+        monkeypatch.setattr(compress, "_LARGEST_CACHE", 0)
+        assert data.taught("attentions") is None
+        assert data._taught == {"attentions": None}
+        monkeypatch.setattr(compress, "_LARGEST_CACHE", 2**30)
+        taught(data, "logits")
+        assert data.taught("attentions") is None  # not tried again
+
+    def test_logits_are_those_of_fused_attention_whatever_came_before(self, data: TrainingData) -> None:
+        """A row's numbers do not depend on the rows before it."""
+        first = taught(data, "logits").logits
+        taught(data, "attentions")
+        assert taught(data, "logits").logits is not first
+        assert torch.equal(taught(data, "logits").logits, first)
 
     def test_what_is_forgotten_is_computed_again(
         self, data: TrainingData, shown: list[dict[str, torch.Tensor]]
     ) -> None:
-        first = taught(data, features=False)
+        first = taught(data, "logits")
         calls = len(shown)
         data.forget()
-        assert torch.equal(taught(data, features=False).logits, first.logits)
+        assert torch.equal(taught(data, "logits").logits, first.logits)
         assert len(shown) == 2 * calls
 
-    @pytest.mark.parametrize("features", [False, True])
+    @pytest.mark.parametrize("teaching", ["logits", "features", "attentions"])
     def test_they_are_kept_only_if_they_fit(
-        self, features: bool, data: TrainingData, monkeypatch: pytest.MonkeyPatch
+        self, teaching: Teaching, data: TrainingData, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        outputs = taught(data, features)
-        size = sum(kept.nbytes for kept in (outputs.logits, *outputs.encoder, *outputs.decoder))
+        outputs = taught(data, teaching)
+        size = sum(kept.nbytes for kept in (outputs.logits, *outputs.encoder, *outputs.decoder, *outputs.cross))
         data.forget()
         monkeypatch.setattr(compress, "_LARGEST_CACHE", size)
-        assert data.taught(features) is not None
+        assert data.taught(teaching) is not None
         data.forget()
         monkeypatch.setattr(compress, "_LARGEST_CACHE", size - 1)
-        assert data.taught(features) is None
+        assert data.taught(teaching) is None
 
     def test_a_gigabyte_fits(self) -> None:
         assert compress._LARGEST_CACHE == 2**30
@@ -435,6 +492,31 @@ class TestTeaching:
                 theirs.encoder[2][place], known.encoder_last_hidden_state[0], rtol=1e-3, atol=1e-2
             )
             torch.testing.assert_close(theirs.decoder[3][place], layer, rtol=1e-3, atol=1e-2)
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_attentions_are_of_the_same_documents_kept_or_not(
+        self,
+        kept: bool,
+        data: TrainingData,
+        student: Donut,
+        trainer: FakeTrainer,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        if not kept:
+            monkeypatch.setattr(compress, "_LARGEST_CACHE", 0)
+        ours, theirs, _ = self.lesson("attentions", data, student, trainer, tmp_path)
+        assert theirs is not None
+        assert [layer.shape for layer in ours.cross] == [(2, 2, 12, 240)] * 2
+        assert [layer.shape for layer in theirs.cross] == [(2, 3, 12, 240)] * 4
+        assert all(layer.requires_grad for layer in ours.cross)
+        assert not any(layer.requires_grad for layer in (theirs.logits, *theirs.cross))
+        data.teacher.train(False)
+        documents = {"pages": data.pages.pages[torch.tensor([3, 0])], "labels": data.pages.labels[[3, 0], :12]}
+        with torch.no_grad():
+            known = data.outputs_of(data.teacher, documents, "attentions")
+        for found, layer in zip(theirs.cross, known.cross, strict=True):
+            torch.testing.assert_close(found.float(), layer, rtol=1e-2, atol=1e-3)
 
 
 def read_quietly(model: Donut, pages: EncodedDocuments, row: int, tokens: int, processor: DonutProcessor) -> Any:

@@ -13,7 +13,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from transformers import DonutProcessor
 
-from benchmark import CrossEntropy, FeatureDistillation, LogitDistillation
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.pruning import Mask
@@ -23,6 +22,7 @@ from benchmark.scales import TINY
 from benchmark.training.compress import TrainingData
 from benchmark.training.trainer import Batch, Documents, eager_attention
 from benchmark.types import Dataset, Objective
+from tests.strategies.registered import OBJECTIVES
 
 TOKENS = 40
 
@@ -96,7 +96,7 @@ def test_points_are_moved_where_they_are(batch: Batch, processor: DonutProcessor
     assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
 
 
-@pytest.mark.parametrize("objective", [CrossEntropy(), LogitDistillation(), FeatureDistillation()], ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=str)
 def test_objectives_and_what_keeps_zeros(
     objective: Objective,
     batch: Batch,
@@ -104,15 +104,15 @@ def test_objectives_and_what_keeps_zeros(
     datasets: dict[str, Dataset],
     processor: DonutProcessor,
 ) -> None:
-    budget, features = replace(TINY.quick, batch=2), objective.teaching == "features"
+    budget = replace(TINY.quick, batch=2)
     whole, own = build(TINY, TINY.teacher, len(processor.tokenizer), seed=1), student(processor)
     with fake_gpu() as gpu:
         model, teacher = moved(gpu, own), moved(gpu, whole)
         data = TrainingData(datasets["receipts-mini"], processor, pages, pages, teacher, budget, 2)
         seen = on_the_gpu(gpu, batch)
         with torch.no_grad():
-            theirs = data.outputs_of(teacher, seen, features)
+            theirs = data.outputs_of(teacher, seen, objective.teaching)
         mask = Mask(model)
-        found = objective(data.outputs_of(model, seen, features), theirs, seen["labels"])
+        found = objective(data.outputs_of(model, seen, objective.teaching), theirs, seen["labels"])
         assert found.device.type == "cuda"
         mask.after_step(1)

@@ -90,7 +90,7 @@ def test_a_model_says_the_same_of_them(
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(*looks, strict=True))
     taught = [
         TrainingData(datasets["receipts-mini"], processor, found, found, model, TINY.quick, documents=COUNT).taught(
-            features=False
+            "logits"
         )
         for found in (lazy, pages)
     ]

@@ -1,0 +1,63 @@
+"""Labels that the teacher writes: sequence-level distillation (Kim and Rush 2016, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DonutProcessor
+
+from benchmark.errors import UserError
+from benchmark.models.donut import Donut
+from benchmark.models.encoded import EncodedDocuments
+from benchmark.models.processor import prompt_of
+from benchmark.scoring.evaluator import predicted
+from benchmark.scoring.predict import Written, perfect, written_tokens
+from benchmark.training.trainer import Documents
+from benchmark.types import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the teacher writes on each of `pages`: `labels` (documents, tokens), -100 beyond the end token.
+
+    `agreement` is the N-TED accuracy of each with its ground truth; None if it is cut or cannot be parsed.
+    """
+
+    pages: EncodedDocuments
+    labels: torch.Tensor
+    agreement: Sequence[float | None]
+
+    def left_out(self, least: float) -> str:
+        """A sentence on the pages whose answer agrees less, or is none."""
+        count, gone = len(self.pages), len(self.pages) - len(self._rows(least))
+        kind = f"cut, unparseable or less than {least:g} like the ground truth (N-TED)"
+        return f"the teacher's answer is {kind} on {gone} of {count} training pages ({gone / count:.1%})"
+
+    def documents(self, least: float) -> Documents:
+        """As many as there are pages: in the place of one that is left out, one of the others comes once more.
+
+        Raises `UserError` if there is no other.
+        """
+        rows, count = self._rows(least), len(self.pages)
+        if not rows:
+            raise UserError(f"{self.left_out(least)}: it leaves no labels to learn from")
+        nowhere = torch.tensor(-1.0).expand(*self.labels.shape, 2)
+        labelled = replace(self.pages, labels=self.labels, points=nowhere)
+        return Documents(labelled, [rows[i % len(rows)] for i in range(count)])
+
+    def _rows(self, least: float) -> list[int]:
+        return [row for row, found in enumerate(self.agreement) if found is not None and found >= least]
+
+
+def answers_of(teacher: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset) -> Answers:
+    """What the teacher writes greedily, in the place of the beam of Kim and Rush."""
+    tokens = written_tokens(teacher, processor, pages.pages, prompt_of(dataset), teacher.longest)
+    labels = pad_sequence([torch.tensor(row) for row in tokens], batch_first=True, padding_value=-100)
+    texts, agreement = perfect(processor, labels, teacher.longest), []
+    for name, text, row, truths in zip(pages.ids, texts, tokens, pages.accepted, strict=True):
+        answer = predicted(processor, name, Written(text, row[-1] == processor.tokenizer.eos_token_id), truths)
+        agreement.append(None if {"truncated", "unparseable"} & {*answer.failures} else answer.ted)
+    return Answers(pages, labels, agreement)
