@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
     from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.factored import Factorization, factored
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.sliced import sliced
@@ -58,6 +59,7 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "Document",
+    "Factorization",
     "FeatureDistillation",
     "FixedMask",
     "Folder",
@@ -77,6 +79,7 @@ __all__ = [
     "Strategy",
     "Teaching",
     "UserError",
+    "factored",
     "gradients",
     "hookimpl",
     "hub_dataset",
@@ -95,12 +98,14 @@ __all__ = [
 
 _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
+    "Factorization": "benchmark.parts.factored",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
     "Score": "benchmark.parts.starts",
+    "factored": "benchmark.parts.factored",
     "gradients": "benchmark.models.calibration",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
