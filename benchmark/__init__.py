@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
     from benchmark.parts.constraints import CubicMask, FixedMask
+    from benchmark.parts.factored import Factorization, factored
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.schedules import Cubic
@@ -64,6 +65,7 @@ __all__ = [
     "CubicMask",
     "Dataset",
     "Document",
+    "Factorization",
     "FeatureDistillation",
     "FixedMask",
     "Folder",
@@ -84,6 +86,7 @@ __all__ = [
     "Teaching",
     "UnitMask",
     "UserError",
+    "factored",
     "gradients",
     "hookimpl",
     "hub_dataset",
@@ -107,6 +110,7 @@ _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
     "Cubic": "benchmark.parts.schedules",
     "CubicMask": "benchmark.parts.constraints",
+    "Factorization": "benchmark.parts.factored",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
     "LogitDistillation": "benchmark.parts.objectives",
@@ -114,6 +118,7 @@ _LAZY = {
     "RunConfig": "benchmark.running.setup",
     "Score": "benchmark.parts.starts",
     "UnitMask": "benchmark.slicing.held",
+    "factored": "benchmark.parts.factored",
     "gradients": "benchmark.models.calibration",
     "keep_decoder_layers": "benchmark.slicing.donut",
     "load_checkpoint": "benchmark.models.checkpoint",

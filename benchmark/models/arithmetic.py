@@ -46,7 +46,7 @@ def _block(block: Any, grid: Grid) -> int:
     padded = -(-grid[0] // window) * -(-grid[1] // window) * window**2
     attention = block.attention.self
     linear = _weights(attention.query, attention.key, attention.value, block.attention.output.dense)
-    products = 2 * window**2 * attention.query.weight.shape[0]
+    products = 2 * window**2 * attention.query.out_features
     ffn = _weights(block.intermediate.dense, block.output.dense)
     return int(padded * (linear + products) + grid[0] * grid[1] * ffn)
 
@@ -60,9 +60,10 @@ def _decoder(model: Donut, cells: int, tokens: int) -> int:
         own, cross = layer.self_attn, layer.encoder_attn
         each = _weights(own.q_proj, own.k_proj, own.v_proj, own.out_proj, cross.q_proj, cross.out_proj)
         macs += tokens * (each + _weights(layer.fc1, layer.fc2)) + cells * _weights(cross.k_proj, cross.v_proj)
-        macs += own.q_proj.weight.shape[0] * tokens * (tokens + 1) + 2 * cross.q_proj.weight.shape[0] * tokens * cells
+        macs += own.q_proj.out_features * tokens * (tokens + 1) + 2 * cross.q_proj.out_features * tokens * cells
     return macs
 
 
 def _weights(*layers: nn.Module) -> int:
-    return sum(cast(Any, layer).weight.numel() for layer in layers)
+    """Those that are multiplied: of a product both, of biases none."""
+    return sum(weight.numel() for layer in layers for weight in layer.parameters() if weight.dim() > 1)

@@ -7,6 +7,8 @@ unbalanced, it took all but 2 of the 2,304 weights of the tiny teacher's patch e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from transformers.models.donut.modeling_donut_swin import DonutSwinAttention
@@ -17,7 +19,7 @@ from benchmark.models.parameters import prunable
 
 @torch.no_grad()
 def balance(model: Donut) -> None:
-    """Rescale in place; the model computes the same.
+    """Rescale in place; the model computes the same. Products of two linear layers stay as they are.
 
     The patch embedding, which a norm follows, gets the root mean square of all prunable weights; queries and keys, and
     values and output projections, meet in the middle.
@@ -34,17 +36,18 @@ def balance(model: Donut) -> None:
 
 
 def _pairs(model: Donut, first: str, second: str) -> list[tuple[nn.Linear, nn.Linear]]:
-    return [
-        (getattr(module, first), getattr(module, second))
-        for module in model.modules()
-        if hasattr(module, first) and hasattr(module, second)
-    ]
+    modules = [module for module in model.modules() if hasattr(module, first) and hasattr(module, second)]
+    return _linear([(getattr(module, first), getattr(module, second)) for module in modules])
 
 
 def _value_outputs(model: Donut) -> list[tuple[nn.Linear, nn.Linear]]:
     attentions = [module for module in model.modules() if isinstance(module, DonutSwinAttention)]
     swin = [(attention.self.value, attention.output.dense) for attention in attentions]
-    return [*swin, *_pairs(model, "v_proj", "out_proj")]
+    return [*_linear(swin), *_pairs(model, "v_proj", "out_proj")]
+
+
+def _linear(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> list[tuple[nn.Linear, nn.Linear]]:
+    return [(a, b) for a, b in pairs if isinstance(a, nn.Linear) and isinstance(b, nn.Linear)]
 
 
 def _meet(first: nn.Linear, second: nn.Linear, scales_bias_of_second: bool) -> None:

@@ -18,6 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
+from benchmark.models.factored import take_factored
 from benchmark.models.shapes import record_shapes, take_shapes
 from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
@@ -76,7 +77,10 @@ class DonutEncoder(DonutSwinModel):
 
 
 class Donut(VisionEncoderDecoderModel):
-    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`, cut to `config.shapes`, if any."""
+    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`.
+
+    `config.factored` makes products of its linear layers, if any, and `config.shapes` cuts its parameters.
+    """
 
     encoder: DonutEncoder
     decoder: MBartForCausalLM
@@ -84,6 +88,7 @@ class Donut(VisionEncoderDecoderModel):
     def __init__(self, config: VisionEncoderDecoderConfig) -> None:
         encoder, decoder = cast(DonutSwinConfig, config.encoder), cast(MBartConfig, config.decoder)
         super().__init__(config, encoder=DonutEncoder(encoder), decoder=MBartForCausalLM(decoder))
+        take_factored(self, getattr(config, "factored", {}))
         take_shapes(self, getattr(config, "shapes", {}))
 
     @property
@@ -100,6 +105,8 @@ def beyond_transformers(model: Donut) -> str | None:
             *(["an adapter"] if bridge.adapter else []),
         ]
         return f"between its encoder and its decoder lie {' and '.join(parts)}"
+    if getattr(model.config, "factored", {}):
+        return "some of its linear layers are products of two"
     if getattr(model.config, "shapes", {}):
         return "its layers differ in what was cut out of them"
     return None

@@ -16,6 +16,8 @@ from torch import nn
 from transformers.models.donut.modeling_donut_swin import DonutSwinSelfAttention
 from transformers.models.mbart.modeling_mbart import MBartAttention
 
+from benchmark.models.factored import ranks_of
+
 if TYPE_CHECKING:
     from benchmark.models.donut import Donut
 
@@ -55,7 +57,7 @@ def exchange(model: nn.Module, new: Mapping[nn.Parameter, nn.Parameter]) -> None
 
 def derive_sizes(model: nn.Module) -> None:
     """Let every module say how many features and heads it has. `ValueError` for a head that is cut in two."""
-    for name, module in model.named_modules():
+    for name, module in reversed([*model.named_modules()]):  # layers before the attention that they are parts of
         if isinstance(module, nn.Linear):
             module.out_features, module.in_features = module.weight.shape
         elif isinstance(module, nn.LayerNorm):
@@ -65,10 +67,10 @@ def derive_sizes(model: nn.Module) -> None:
         elif isinstance(module, nn.Embedding):
             module.embedding_dim = module.weight.shape[1]
         elif isinstance(module, DonutSwinSelfAttention):
-            module.all_head_size = module.query.weight.shape[0]
+            module.all_head_size = module.query.out_features
             module.num_attention_heads = _heads(name, module.all_head_size, module.attention_head_size)
         elif isinstance(module, MBartAttention):
-            module.num_heads = _heads(name, module.q_proj.weight.shape[0], module.head_dim)
+            module.num_heads = _heads(name, module.q_proj.out_features, module.head_dim)
 
 
 def _heads(name: str, features: int, width: int) -> int:
@@ -78,29 +80,32 @@ def _heads(name: str, features: int, width: int) -> int:
 
 
 def record_shapes(model: Donut) -> None:
-    """Let the config say what the model is: as `transformers` says it where it can, by ``shapes`` where it cannot."""
+    """Let the config say what the model is: as `transformers` says it where it can, by data of ours where it cannot.
+
+    That is the rank of each product (``factored``) and the shapes of what is cut (``shapes``).
+    """
     encoder, decoder = model.encoder, cast(Any, model.decoder.model.decoder)
     encoder.config.depths = [len(stage.blocks) for stage in cast(Any, encoder.encoder.layers)]
     model.decoder.config.decoder_layers = len(decoder.layers)
-    widths = {layer.fc1.weight.shape[0] for layer in decoder.layers}
+    widths = {layer.fc1.out_features for layer in decoder.layers}
     if len(widths) == 1:
         model.decoder.config.decoder_ffn_dim = widths.pop()
     ratio = _mlp_ratio(model)
     if ratio is not None:
         encoder.config.mlp_ratio = ratio
-    model.config.shapes = {}
+    model.config.factored, model.config.shapes = ranks_of(model), {}
     whole = {name: parameter.shape for name, parameter in sketched(model).named_parameters()}
     shapes = {name: list(p.shape) for name, p in model.named_parameters() if p.shape != whole[name]}
-    if shapes:
-        model.config.shapes = shapes
-    else:
-        del model.config.shapes
+    model.config.shapes = shapes
+    for name in ("factored", "shapes"):
+        if not getattr(model.config, name):
+            delattr(model.config, name)
 
 
 def _mlp_ratio(model: Donut) -> float | None:
     """The one ratio that gives every block of the encoder its FFN, if there is one."""
     stages = cast(Any, model.encoder.encoder.layers)
-    widths = [(stage.dim, block.intermediate.dense.weight.shape[0]) for stage in stages for block in stage.blocks]
+    widths = [(stage.dim, block.intermediate.dense.out_features) for stage in stages for block in stage.blocks]
     ratio = float(widths[0][1] / widths[0][0])
     return ratio if all(int(ratio * dim) == ffn for dim, ffn in widths) else None
 

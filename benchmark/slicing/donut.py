@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark.models.donut import Donut
+from benchmark.models.factored import FactoredLinear
 from benchmark.slicing.groups import Group, Slice, Slices, Stack, cut
 from benchmark.slicing.options import Kind
 
@@ -28,7 +29,8 @@ def groups(model: Donut) -> list[Slices]:
     parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def present(parts: Iterable[Slice]) -> tuple[Slice, ...]:
-        return tuple(p for p in parts if p.parameter in parameters or not p.parameter.endswith(".bias"))
+        placed = (_placed(model, part) for part in parts)
+        return tuple(p for p in placed if p.parameter in parameters or not p.parameter.endswith(".bias"))
 
     named = (*_encoder_groups(model), *_decoder_groups(model))
     found = [replace(group, writes=present(group.writes), reads=present(group.reads)) for group in named]
@@ -38,6 +40,15 @@ def groups(model: Donut) -> list[Slices]:
             if size != group.count * part.span * part.copies:
                 raise ValueError(f"{part.parameter} has {size} features where {group.name} has {group.count}")
     return found
+
+
+def _placed(model: Donut, part: Slice) -> Slice:
+    """Where it lies in a layer that is a product: `down` has its inputs, `up` its outputs."""
+    layer, _, kind = part.parameter.rpartition(".")
+    if not isinstance(model.get_submodule(layer), FactoredLinear):
+        return part
+    factor = "down" if kind == "weight" and part.dim == 1 else "up"
+    return replace(part, parameter=f"{layer}.{factor}.{kind}")
 
 
 def stacks(model: Donut) -> list[Stack]:
