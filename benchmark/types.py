@@ -18,6 +18,7 @@ from benchmark.truth import check_keys, plain
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import VisionEncoderDecoderModel
 
     from benchmark.scales import Scale
@@ -161,13 +162,27 @@ class Outputs:
     `logits` (documents, tokens, vocabulary). With features, `encoder` has the cells after every stage and at last
     the memory that the decoder reads, each (documents, cells, width), and `decoder` the tokens after every layer,
     each (documents, tokens, width). With attentions, `cross` has how much of each cell every head of every decoder
-    layer reads at a token, each (documents, heads, tokens, cells): a sum of 1 over the cells.
+    layer reads at a token, each (documents, heads, tokens, cells): a sum of 1 over the cells. `page` is the height and
+    width in pixels of what the cells lie on, row by row.
     """
 
     logits: torch.Tensor
     encoder: tuple[torch.Tensor, ...] = ()
     decoder: tuple[torch.Tensor, ...] = ()
     cross: tuple[torch.Tensor, ...] = ()
+    page: tuple[int, int] = (0, 0)
+
+    @property
+    def maps(self) -> tuple[torch.Tensor, ...]:
+        """`encoder` as it lies on the page, each (documents, width, rows, columns)."""
+        return tuple(self._map(cells) for cells in self.encoder)
+
+    def _map(self, cells: torch.Tensor) -> torch.Tensor:
+        count, (height, width) = cells.shape[1], self.page
+        # Of the grids of as many cells the one that is shaped most like the page.
+        divisors = (rows for rows in range(1, count + 1) if count % rows == 0)
+        rows = min(divisors, key=lambda rows: abs(rows**2 * width - count * height))
+        return cells.mT.unflatten(-1, (rows, count // rows))
 
 
 class Objective(Protocol):
@@ -188,6 +203,26 @@ class Objective(Protocol):
     def teaching(self) -> Teaching: ...
 
     def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> torch.Tensor: ...
+
+
+class LearntObjective(Protocol):
+    """A training loss with `parts` of its own that learn too, at a rate of their own, and are dropped at the end."""
+
+    @property
+    def teaching(self) -> Teaching: ...
+
+    @property
+    def parts_rate(self) -> float:
+        """Adam's, constant."""
+        ...
+
+    def parts(self, student: Outputs, teacher: Outputs) -> nn.Module:
+        """Made once, for the shapes of the first batch."""
+        ...
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: torch.Tensor, parts: Any) -> torch.Tensor:
+        """The loss, by what `parts` has made."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +292,7 @@ class Strategy:
     name: str
     summary: str
     start: Start
-    objective: Objective | None = None
+    objective: Objective | LearntObjective | None = None
     constraint: Constraint | None = None
     paper: str = ""
     paper_name: str | None = None

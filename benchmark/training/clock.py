@@ -1,7 +1,8 @@
-"""When a constraint acts, and what it knows, which outlives a killed training."""
+"""When a constraint acts, and an objective that learns; and what they know, which outlives a killed training."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +16,41 @@ from benchmark.types import Attached
 
 
 class Clock(TrainerCallback):
-    """Calls a constraint around every optimizer step, before anything else looks at the model.
+    """Calls what is attached, by name, around every optimizer step, before anything else looks at the model.
 
     Its state is written before the checkpoint of the same step is, every `save_steps` (0: never), so that no checkpoint
     is without one; it is restored where a training begins at a later step than the first.
     """
 
-    def __init__(self, attached: Attached, folder: Path, save_steps: int) -> None:
+    def __init__(self, attached: Mapping[str, Attached], folder: Path, save_steps: int) -> None:
         self._attached = attached
         self._folder = folder
         self._save_steps = save_steps
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        path = self._path(state.global_step)
-        if state.global_step and path.is_file():
-            self._attached.restore(load_file(path))
+        for name, attached in self._attached.items():
+            path = self._path(name, state.global_step)
+            if state.global_step and path.is_file():
+                attached.restore(load_file(path))
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._attached.before_step(state.global_step + 1)
+        for attached in self._attached.values():
+            attached.before_step(state.global_step + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         step = state.global_step
-        self._attached.after_step(step)
-        saves = self._save_steps and step % self._save_steps == 0 and leads()
-        if saves and (kept := self._attached.state()):
-            tensors = {name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in kept.items()}
-            write_atomically(self._path(step), save(tensors))
-            self._path(step - 2 * self._save_steps).unlink(missing_ok=True)
+        for name, attached in self._attached.items():
+            attached.after_step(step)
+            if self._save_steps and step % self._save_steps == 0 and leads():
+                self._keep(name, step, attached.state())
 
-    def _path(self, step: int) -> Path:
-        return self._folder / f"constraint-{step}.safetensors"
+    def _keep(self, name: str, step: int, state: Mapping[str, torch.Tensor]) -> None:
+        if state:
+            tensors = {key: torch.as_tensor(value).detach().cpu().contiguous() for key, value in state.items()}
+            write_atomically(self._path(name, step), save(tensors))
+            self._path(name, step - 2 * self._save_steps).unlink(missing_ok=True)
+
+    def _path(self, name: str, step: int) -> Path:
+        return self._folder / f"{name}-{step}.safetensors"

