@@ -2,8 +2,8 @@
 
 Chen et al. 2021, sections 3.2 and 3.3. From the deepest stage up: a 1x1 convolution of the student's features; the
 residue of the deeper stages, enlarged to their grid; a map of two channels says of each place how much of either is
-taken (attention based fusion); a 3x3 convolution leads to the teacher's width. The squared distance is that on the full grid and of what is
-pooled to 4x4, 2x2 and 1, which count 1, 1/2, 1/4 and 1/8 (hierarchical context loss).
+taken (attention based fusion); a 3x3 convolution leads to the teacher's width. The squared distance is that on the full
+grid and of what is pooled to 4x4, 2x2 and 1, which count 1, 1/2, 1/4 and 1/8 (hierarchical context loss).
 
 Here it is over the teacher's variance, as in `FeatureDistillation`, whose place it takes with the same weight; the
 authors' weights (0.6 to 8, ramped) are for losses of other sizes. The decoder's features, which the paper's models do

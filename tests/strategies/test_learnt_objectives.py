@@ -1,4 +1,4 @@
-"""Objectives with parts of their own: what they compare, that they learn, and that nothing is lost when one is killed."""
+"""Objectives with parts of their own: what they compare, that they learn, and that a kill loses nothing."""
 
 from __future__ import annotations
 
