@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, unfold
 
+from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
 from benchmark.progress import quiet
@@ -24,7 +25,9 @@ Note = Callable[[str, torch.Tensor], None]
 
 
 def each(calibration: Calibration) -> Iterator[Calibration]:
-    """One document after the other, cut to its own tokens."""
+    """One document after the other, cut to its own tokens. Raises `UserError` if there is none."""
+    if not len(calibration.labels):
+        raise UserError("a start that looks at data needs at least 1 document, and there is none")
     for row, labels in enumerate(calibration.labels):
         length = int((labels != -100).sum())
         inputs = calibration.decoder_input_ids[row : row + 1, :length]

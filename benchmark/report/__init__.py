@@ -9,6 +9,7 @@ from benchmark.records.files import read_records, write_atomically
 from benchmark.records.sizes import read_sizes
 from benchmark.records.trials import read_trials
 from benchmark.report.against import scores_of
+from benchmark.report.calibration import write_calibration
 from benchmark.report.changes import write_changes
 from benchmark.report.costs import write_costs
 from benchmark.report.differences import write_differences
@@ -53,6 +54,7 @@ def write_report(directory: Path) -> list[Path]:
         *write_reproduction(directory, records, teds, counts),
         *write_differences(directory, records, teds, counts),
         *write_changes(directory, records),
+        *write_calibration(directory, records),
         *write_tables(directory, records),
         *write_costs(directory, records),
         *_write_rates(directory),

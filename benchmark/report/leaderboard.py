@@ -11,6 +11,7 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.records.record import Record
 from benchmark.report.against import Teds
+from benchmark.report.calibration import calibration_lines, redrawn
 from benchmark.report.columns import (
     F1,
     MILLION,
@@ -61,7 +62,7 @@ _COMPARED = [
 def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) -> str:
     """The text of ``leaderboard.md``; with the `teds` of documents rows are compared on the same documents."""
     settings = by_setting(records)
-    drawn, related = principal(settings), families(records)
+    drawn, related, repeated = principal(settings), families(records), redrawn(records)
     scales = distinct(setting.scale for setting in settings)
     protocols = {setting.protocol for setting in settings}
     budgets = distinct(setting.budget for setting in settings)
@@ -71,6 +72,7 @@ def leaderboard_markdown(records: Sequence[Record], teds: Teds | None = None) ->
     lines += _COMPARED if teds else []
     for setting, rows in settings.items():
         lines += _section(setting, rows, teds or {})
+        lines += calibration_lines(repeated.get(setting, ()))
         if setting in drawn:
             lines += _figures(setting, rows, related[setting._replace(options=())], teds or {})
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from benchmark.records.record import Efficiency, Record
 from benchmark.report import paper
 
 Get = Callable[[Record], float | None]
+DRAW = "draw"
+"""The option of a start that says which calibration documents it looks at; the first ones without it."""
 
 
 class Setting(NamedTuple):
@@ -146,9 +148,10 @@ def by_setting(records: Iterable[Record]) -> dict[Setting, list[Row]]:
     """The rows of each setting: data sets and systems in the paper's order, then by name; reference first.
 
     What failed belongs to the setting that agrees in everything but the test size. A reference that has no options
-    is in the settings with options too, which are read against it.
+    is in the settings with options too, which are read against it. What repeats a strategy with other calibration
+    documents is in none: it is no other strategy, and `report.calibration` tells of it.
     """
-    found = sorted(records, key=lambda record: record.seed)
+    found = sorted(_without_repeats(list(records)), key=lambda record: record.seed)
     groups = {setting: _rows(setting, found) for setting in _settings(found)}
     return dict(sorted(groups.items(), key=lambda group: _setting_order(*group)))
 
@@ -166,18 +169,7 @@ def principal(settings: Mapping[Setting, list[Row]]) -> dict[Setting, list[Row]]
     }
 
 
-def _settings(records: Sequence[Record]) -> set[Setting]:
-    measured = {_setting(record) for record in records if record.status == "ok"}
-    failed = {_setting(record) for record in records if record.status == "failed"}
-    sizes = {_setting(record) for record in records if record.status == "ok" and record.reference}
-    for setting in failed:
-        if not any(_sizeless(other) == setting for other in measured):
-            like = {s.test_documents for s in sizes if _sizeless(s) == setting._replace(options=())} or {0}
-            measured |= {setting._replace(test_documents=size) for size in like}
-    return measured
-
-
-def _setting(record: Record) -> Setting:
+def setting_of(record: Record) -> Setting:
     return Setting(
         dataset=record.dataset,
         scale=record.scale,
@@ -190,6 +182,34 @@ def _setting(record: Record) -> Setting:
     )
 
 
+def undrawn(setting: Setting) -> Setting:
+    """The setting whatever calibration documents starts look at."""
+    return setting._replace(options=tuple(option for option in setting.options if option[0] != DRAW))
+
+
+def _without_repeats(records: Sequence[Record]) -> list[Record]:
+    """All but those that looked at other documents than a record that is the same without the option."""
+
+    def place(record: Record) -> tuple[str, int, Setting]:
+        return record.strategy, record.seed, undrawn(setting_of(record))
+
+    looked = [record for record in records if record.status == "ok" and record.calibration_hash is not None]
+    plain = {place(record) for record in looked if DRAW not in record.options}
+    repeats = {record.cell for record in looked if DRAW in record.options and place(record) in plain}
+    return [record for record in records if record.cell not in repeats]
+
+
+def _settings(records: Sequence[Record]) -> set[Setting]:
+    measured = {setting_of(record) for record in records if record.status == "ok"}
+    failed = {setting_of(record) for record in records if record.status == "failed"}
+    sizes = {setting_of(record) for record in records if record.status == "ok" and record.reference}
+    for setting in failed:
+        if not any(_sizeless(other) == setting for other in measured):
+            like = {s.test_documents for s in sizes if _sizeless(s) == setting._replace(options=())} or {0}
+            measured |= {setting._replace(test_documents=size) for size in like}
+    return measured
+
+
 def _sizeless(setting: Setting) -> Setting:
     return setting._replace(test_documents=0)
 
@@ -198,7 +218,7 @@ def _rows(setting: Setting, records: Sequence[Record]) -> list[Row]:
     own: dict[str, list[Record]] = {}
     guests: dict[str, list[Record]] = {}
     for record in records:
-        place = _setting(record)
+        place = setting_of(record)
         if record.status == "failed":
             place = place._replace(test_documents=setting.test_documents)
         if place == setting:

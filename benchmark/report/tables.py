@@ -115,8 +115,9 @@ def all_records_csv(records: Sequence[Record]) -> str:
         return [values.get(name) for name in header]
 
     ordered = [record for rows in by_setting(records).values() for row in rows for record in row.records]
-    # What belongs to several settings is still one record.
-    return csv_text([fields(record) for record in {record.cell: record for record in ordered}.values()], header)
+    # What belongs to several settings is still one record, and so is what belongs to none.
+    every = {record.cell: record for record in (*ordered, *records)}
+    return csv_text([fields(record) for record in every.values()], header)
 
 
 def _times(costs: Efficiency | None) -> dict[str, float | None]:

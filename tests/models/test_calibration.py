@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmark import Calibration, gradients, mean_products, mean_squares, prunable
+from benchmark import Calibration, UserError, gradients, mean_products, mean_squares, prunable
 from benchmark.models.calibration import each, run_through, watched
 from benchmark.models.donut import Donut
 from benchmark.scales import TINY
@@ -33,6 +33,15 @@ def test_a_document_is_cut_to_its_own_tokens(calibration: Calibration) -> None:
     assert (first.labels.shape, second.labels.shape) == ((1, TOKENS), (1, 4))
     assert torch.equal(second.decoder_input_ids, calibration.decoder_input_ids[1:, :4])
     assert torch.equal(second.pixel_values, calibration.pixel_values[1:])
+
+
+def test_no_documents_are_told_in_one_line(model: Donut, calibration: Calibration) -> None:
+    none = Calibration(calibration.pixel_values[:0], calibration.decoder_input_ids[:0], calibration.labels[:0])
+    for look in (lambda: mean_squares(model, none), lambda: list(gradients(model, none))):
+        with pytest.raises(
+            UserError, match=r"^a start that looks at data needs at least 1 document, and there is none$"
+        ):
+            look()
 
 
 def test_rows_are_what_a_weight_multiplies(model: Donut, calibration: Calibration) -> None:

@@ -16,8 +16,8 @@ from benchmark.records.record import Efficiency
 from benchmark.records.sizes import Sized, Sizes, read_sizes
 from benchmark.report import paper
 from benchmark.report.sizes import sizes_markdown, table_1_counts
-from benchmark.scales import PAPER, Architecture
-from benchmark.sizing.references import VOCABULARY
+from benchmark.scales import PAPER, TINY, Architecture
+from benchmark.sizing.references import VOCABULARY, Blank
 from tests.foreign import HEIGHT, WIDTH, save_foreign
 
 MARKS = "# Mine\n<!-- costs: begin (by a command) -->\nold\n<!-- costs: end -->\nend\n"
@@ -219,6 +219,13 @@ def _sized(names: tuple[str, ...], paper_name: str, architecture: Architecture, 
     )
     table = model.decoder.get_input_embeddings().weight.numel()
     return Sized(strategies=names, paper_names=(paper_name,), start="", token_table=table, efficiency=costs)
+
+
+@pytest.mark.parametrize(("count", "given"), [(1, 1), (32, 2)])
+def test_noise_is_given_in_small_numbers(count: int, given: int) -> None:
+    documents = Blank(TINY, 50).calibration(count)
+    assert documents.pixel_values.shape == (given, 3, TINY.height, TINY.width)
+    assert documents.labels.shape[0] == documents.decoder_input_ids.shape[0] == given
 
 
 def test_counts_are_those_of_a_model() -> None:

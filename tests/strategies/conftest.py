@@ -16,7 +16,7 @@ from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.scales import TINY
 from benchmark.types import Calibration, Dataset
-from benchmark.zoo.store import open_zoo
+from benchmark.zoo.store import Zoo, open_zoo
 
 DOCUMENTS = 24
 
@@ -31,14 +31,19 @@ def _frozen() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class OfReceipts:
-    """`References` with the shipped models and the first documents of the training split."""
+    """`References` with the shipped models and the first documents of the training split.
+
+    The teacher is read once, the others when they are asked for.
+    """
 
     teacher: Donut
     documents: Calibration
+    zoo: Zoo
 
     def load(self, name: str) -> Donut:
-        assert name == "teacher"
-        return deepcopy(self.teacher)
+        if name == "teacher":
+            return deepcopy(self.teacher)
+        return fit_vocabulary(self.zoo.load(name), self.teacher.decoder.config.vocab_size)
 
     def calibration(self, count: int, draw: int = 0) -> Calibration:
         places = [(draw * count + i) % DOCUMENTS for i in range(count)]
@@ -60,4 +65,4 @@ def references(datasets: dict[str, Dataset], processor: DonutProcessor, receipts
     teacher = fit_vocabulary(load_model(folder), len(processor.tokenizer))
     prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(datasets["receipts-mini"])))
     inputs = decoder_inputs(receipts.labels, prompt, processor.tokenizer.pad_token_id)
-    return OfReceipts(teacher, Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels))
+    return OfReceipts(teacher, Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels), zoo)
