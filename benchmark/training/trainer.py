@@ -128,7 +128,8 @@ class _Loop(Trainer):
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes()
-        return _WholeBatches(self.train_dataset, batch)
+        documents: Any = self.train_dataset
+        return _WholeBatches(documents, batch)
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)
