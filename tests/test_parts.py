@@ -28,7 +28,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.parameters import prunable
 from benchmark.models.processor import decoder_inputs, to_pixels
-from benchmark.models.pruning import magnitudes, prune_globally, random_scores
+from benchmark.models.pruning import highest, magnitudes, prune_globally, random_scores
 from benchmark.parts.starts import Chance, Pruned, Score, sparsity_of
 from benchmark.scales import TINY
 from benchmark.types import Calibration
@@ -88,6 +88,15 @@ class TestPruning:
                 weight.copy_(torch.where(weight > 0.05, 2.0, -0.5))
         prune_globally(model, magnitudes(model), 0.4)
         assert zeros(model) == round(0.4 * size(model))
+
+    def test_the_highest_stay_of_scores_that_may_be_negative(self, model: Donut) -> None:
+        """Against sorting; those that are learnt begin at zero and go both ways."""
+        scores = {name: score - 0.3 for name, score in random_scores(model, seed=1).items()}
+        scores[next(iter(scores))].mul_(1e-6)
+        keep = highest(model, scores, 0.6)
+        ordered = torch.cat([score.flatten() for score in scores.values()]).sort().values
+        threshold = ordered[round(0.6 * size(model))]
+        assert all(torch.equal(keep[name], score >= threshold) for name, score in scores.items())
 
     def test_what_is_zero_already_counts(self, model: Donut) -> None:
         prune_globally(model, magnitudes(model), 0.4)
