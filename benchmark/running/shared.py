@@ -123,8 +123,10 @@ class Shared:
         lost = str(losses(train, processor, self.scale.max_tokens))
         self._tell(lost and f"{cell.dataset.name}: in training {lost}")
         validation = self._encoded(cell, "validation", 0, self.scale.validation_documents, processor)
-        teacher = self.teacher(job)
-        return TrainingData(cell.dataset, processor, train, validation, teacher, budget, documents, self.mechanics)
+        teacher, longest = self.teacher(job), self.scale.max_tokens
+        return TrainingData(
+            cell.dataset, processor, train, validation, teacher, budget, documents, self.mechanics, longest
+        )
 
     def _calibration(self, cell: Cell, count: int, draw: int) -> Calibration:
         processor = self.processor(cell.dataset)

@@ -23,9 +23,11 @@ from benchmark.types import Dataset
 class Answers:
     """What the teacher writes on each of `pages`: `labels` (documents, tokens), -100 beyond the end token.
 
-    `agreement` is the N-TED accuracy of each with its ground truth; None if it is cut or cannot be parsed.
+    `agreement` is the N-TED accuracy of each with its ground truth; None if it is cut or cannot be parsed. `dataset` is
+    the name of where they are from.
     """
 
+    dataset: str
     pages: EncodedDocuments
     labels: torch.Tensor
     agreement: Sequence[float | None]
@@ -33,8 +35,9 @@ class Answers:
     def left_out(self, least: float) -> str:
         """A sentence on the pages whose answer agrees less, or is none."""
         count, gone = len(self.pages), len(self.pages) - len(self._rows(least))
-        kind = f"cut, unparseable or less than {least:g} like the ground truth (N-TED)"
-        return f"the teacher's answer is {kind} on {gone} of {count} training pages ({gone / count:.1%})"
+        which = f"{gone} of {count} training pages ({gone / count:.1%}) are left out"
+        why = f"the teacher's answer is cut, unparseable or less than {least:g} like the ground truth (N-TED)"
+        return f"{self.dataset}: {which}: {why}"
 
     def documents(self, least: float) -> Documents:
         """As many as there are pages: in the place of one that is left out, one of the others comes once more.
@@ -43,7 +46,7 @@ class Answers:
         """
         rows, count = self._rows(least), len(self.pages)
         if not rows:
-            raise UserError(f"{self.left_out(least)}: it leaves no labels to learn from")
+            raise UserError(self.left_out(least))
         nowhere = torch.tensor(-1.0).expand(*self.labels.shape, 2)
         labelled = replace(self.pages, labels=self.labels, points=nowhere)
         return Documents(labelled, [rows[i % len(rows)] for i in range(count)])
@@ -52,12 +55,17 @@ class Answers:
         return [row for row, found in enumerate(self.agreement) if found is not None and found >= least]
 
 
-def answers_of(teacher: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset) -> Answers:
-    """What the teacher writes greedily, in the place of the beam of Kim and Rush."""
-    tokens = written_tokens(teacher, processor, pages.pages, prompt_of(dataset), teacher.longest)
+def answers_of(
+    teacher: Donut, processor: DonutProcessor, pages: EncodedDocuments, dataset: Dataset, longest: int
+) -> Answers:
+    """What the teacher writes greedily, in the place of the beam of Kim and Rush.
+
+    Prompt, tokens and end are at most `longest` together.
+    """
+    tokens = written_tokens(teacher, processor, pages.pages, prompt_of(dataset), longest)
     labels = pad_sequence([torch.tensor(row) for row in tokens], batch_first=True, padding_value=-100)
-    texts, agreement = perfect(processor, labels, teacher.longest), []
+    texts, agreement = perfect(processor, labels, longest), []
     for name, text, row, truths in zip(pages.ids, texts, tokens, pages.accepted, strict=True):
         answer = predicted(processor, name, Written(text, row[-1] == processor.tokenizer.eos_token_id), truths)
         agreement.append(None if {"truncated", "unparseable"} & {*answer.failures} else answer.ted)
-    return Answers(pages, labels, agreement)
+    return Answers(dataset.name, pages, labels, agreement)

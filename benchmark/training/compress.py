@@ -32,7 +32,7 @@ from benchmark.types import Attached, Dataset, Objective, Outputs, Span, Strateg
 _LARGEST_CACHE = 2**30
 """Bytes of the teacher's outputs that are computed once and kept; beyond that it runs beside the student.
 
-Of one `Teaching` at a time: to compute them again takes as long as a tenth of a training.
+Of one `Teaching` at a time: another pass over the pages is cheaper than another gigabyte.
 """
 _AT_ONCE = 64
 
@@ -43,7 +43,8 @@ Validate = Callable[[Donut], float]
 class TrainingData:
     """What all rows of a data set learn from: documents in training and validation, and the teacher.
 
-    `documents` are seen in training, each anew whenever the pages have been seen.
+    `documents` are seen in training, each anew whenever the pages have been seen. `longest` is the most tokens that the
+    teacher may write, if they are fewer than it can.
     """
 
     dataset: Dataset
@@ -54,6 +55,7 @@ class TrainingData:
     budget: Budget
     documents: int
     mechanics: Mechanics = field(default_factory=Mechanics)
+    longest: int | None = None
     _taught: dict[Teaching, Outputs | None] = field(default_factory=dict, init=False)
     _answers: Answers | None = field(default=None, init=False)
     _told: set[str] = field(default_factory=set, init=False)
@@ -85,9 +87,10 @@ class TrainingData:
         How many pages are left out is said once. Raises `UserError` if all are.
         """
         if self._answers is None:
-            self._answers = answers_of(self.teacher, self.processor, self.pages, self.dataset)
+            longest = self.longest or self.teacher.longest
+            self._answers = answers_of(self.teacher, self.processor, self.pages, self.dataset, longest)
         documents = self._answers.documents(agreement)
-        line = f"{self.dataset.name}: {self._answers.left_out(agreement)}: others are seen in their place"
+        line = self._answers.left_out(agreement)
         if line not in self._told:
             self._told.add(line)
             print(line, file=sys.stderr)

@@ -24,6 +24,24 @@ from benchmark.zoo.store import SHIPPED
 from tests.foreign import save_bart, save_foreign
 from tests.running.runs import config
 
+RELATIONS = """
+from dataclasses import dataclass
+from benchmark import Strategy, hookimpl, reference
+
+@dataclass(frozen=True)
+class Objective:
+    whole_batch: bool
+    teaching = "logits"
+
+    def __call__(self, student, teacher, labels):
+        return student.logits.square().mean()
+
+@hookimpl
+def donutbench_register_strategies():
+    for name in ("whole", "parts"):
+        yield Strategy(name, "a test", reference("teacher"), Objective(name == "whole"))
+"""
+
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -100,6 +118,22 @@ class TestTeacher:
         assert setup.scale.name.endswith("-accumulate4")
         assert outline(setup)[0].startswith("prune-distill is left out: it compares over a whole batch")
         assert {job.cell.strategy.name for job in setup.jobs if job.scored} == {"prune-finetune"}
+
+    def test_nor_has_it_what_says_that_it_needs_a_whole_batch(self, foreign: Path, tmp_path: Path) -> None:
+        plugin = tmp_path / "relations.py"
+        plugin.write_text(RELATIONS)
+        run = config(
+            tmp_path,
+            scale="paper",
+            teacher=str(foreign),
+            protocol="task",
+            changes=Changes(accumulate=4),
+            strategies=("whole", "parts"),
+            plugins=(plugin,),
+        )
+        setup = set_up(run)
+        assert outline(setup)[0].startswith("whole is left out: it compares over a whole batch, which --accumulate")
+        assert {job.cell.strategy.name for job in setup.jobs if job.scored} == {"parts"}
 
     def test_one_that_knows_its_own_pages_alone_is_refused(self, tmp_path: Path) -> None:
         tiny = tmp_path / "tiny"
