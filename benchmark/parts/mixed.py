@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.parts.sliced import Sliced
-from benchmark.slicing.options import Importance, Measure
+from benchmark.slicing.options import Importance, Kind, Measure
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Mixed:
     importance: Importance = "magnitude"
     of: Measure = "macs"
     documents: int = 32
+    draw: int = 0
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads"):
@@ -59,12 +60,15 @@ class Mixed:
         if self.layers < 1:
             yield Sliced("layers", self.layers, "spacing", self.of)
         if self.width < 1:
-            yield Sliced("width", self.width, self.importance, self.of, documents=self.documents)
+            yield self._cut("width", self.width)
         if self.heads < 1:
-            yield Sliced("heads", self.heads, self.importance, self.of, documents=self.documents)
+            yield self._cut("heads", self.heads)
 
     def _ffn(self, ratio: float) -> Sliced:
-        return Sliced("ffn", ratio, self.importance, self.of, documents=self.documents)
+        return self._cut("ffn", ratio)
+
+    def _cut(self, kind: Kind, ratio: float) -> Sliced:
+        return Sliced(kind, ratio, self.importance, self.of, documents=self.documents, draw=self.draw)
 
     def __str__(self) -> str:
         shares = {"layers": self.layers, "channels": self.width, "heads": self.heads}

@@ -25,9 +25,9 @@ class Sliced:
     """The teacher with fewer units of one kind, so that `ratio` is left of its non-embedding parameters or its MACs.
 
     A `ratio` above 1 is how many times smaller. `importance` says which units go first: the smallest (``magnitude``),
-    those the loss (``taylor``) or the features (``activation``) need least on `documents` of the training split, any
-    (``random``); of layers those between the others (``spacing``). Under a ``uniform`` `allocation` every place loses
-    the same share.
+    those the loss (``taylor``) or the features (``activation``) need least on `documents` of the training split (those
+    of a `draw`), any (``random``); of layers those between the others (``spacing``). Under a ``uniform`` `allocation`
+    every place loses the same share.
     """
 
     kind: Kind
@@ -36,6 +36,7 @@ class Sliced:
     of: Measure = "parameters"
     allocation: Allocation = "uniform"
     documents: int = 32
+    draw: int = 0
 
     def __post_init__(self) -> None:
         check_choice("kind of unit", self.kind, Kind)
@@ -77,7 +78,7 @@ class Sliced:
 
         if self.importance in ("taylor", "activation"):
             look = importance.taylor if self.importance == "taylor" else importance.activation
-            return look(model, groups, references.calibration(self.documents))
+            return look(model, groups, references.calibration(self.documents, self.draw))
         if self.importance == "random":
             return importance.random(groups, seed)
         return importance.spacing(groups) if self.importance == "spacing" else importance.magnitude(model, groups)

@@ -29,6 +29,12 @@ def test_the_budget_is_met_and_every_kind_gives_something(plain: Donut, calibrat
     assert all(after < count for after, count in zip(counts(model), before, strict=True))
 
 
+def test_all_look_at_the_same_documents(plain: Donut, calibration: Calibration) -> None:
+    teacher = Teacher(plain, calibration)
+    Mixed(0.6, width=0.85, heads=0.95, importance="activation", documents=3, draw=2)(teacher, TINY, 0)
+    assert teacher.asked == [(3, 2)] * 3
+
+
 def test_what_is_left_alone_stays(plain: Donut, calibration: Calibration) -> None:
     before, heads = size(plain), sum(group.count for group in units_of(plain, "heads"))
     model: Any = Mixed(0.7, of="parameters")(Teacher(plain, calibration), TINY, 0)

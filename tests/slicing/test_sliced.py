@@ -24,14 +24,15 @@ class Teacher:
 
     model: Donut
     documents: Calibration
-    asked: list[int] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    """How many documents, and which draw of them."""
 
     def load(self, name: str) -> Donut:
         assert name == "teacher"
         return self.model
 
     def calibration(self, count: int, draw: int = 0) -> Calibration:
-        self.asked.append(count)
+        self.asked.append((count, draw))
         return self.documents
 
 
@@ -45,12 +46,12 @@ def test_a_ratio_is_a_share_or_a_factor(ratio: float, plain: Donut, calibration:
     assert size(sliced("ffn", ratio)(Teacher(plain, calibration), TINY, 0)) == pytest.approx(0.7 * before, rel=0.02)
 
 
-@pytest.mark.parametrize(("importance", "looks"), [("magnitude", []), ("taylor", [7]), ("activation", [7])])
+@pytest.mark.parametrize(("importance", "looks"), [("magnitude", []), ("taylor", [(7, 2)]), ("activation", [(7, 2)])])
 def test_only_some_look_at_data(
-    importance: Importance, looks: list[int], plain: Donut, calibration: Calibration
+    importance: Importance, looks: list[tuple[int, int]], plain: Donut, calibration: Calibration
 ) -> None:
     teacher = Teacher(plain, calibration)
-    sliced("heads", 0.8, importance, documents=7)(teacher, TINY, 0)
+    Sliced("heads", 0.8, importance, documents=7, draw=2)(teacher, TINY, 0)
     assert teacher.asked == looks
 
 
