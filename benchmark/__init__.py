@@ -43,17 +43,28 @@ if TYPE_CHECKING:
     from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
+    from benchmark.models.pruning import weights_to_prune
     from benchmark.parts.constraints import FixedMask
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.sliced import sliced
-    from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
+    from benchmark.parts.starts import (
+        Calibrated,
+        Magnitude,
+        Score,
+        magnitude_pruned,
+        pruned,
+        random_pruned,
+        reference,
+        sparsity_of,
+    )
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
 
 __all__ = [
     "SPLITS",
     "Attached",
+    "Calibrated",
     "Calibration",
     "CrossEntropy",
     "Dataset",
@@ -91,9 +102,12 @@ __all__ = [
     "reference",
     "run",
     "sliced",
+    "sparsity_of",
+    "weights_to_prune",
 ]
 
 _LAZY = {
+    "Calibrated": "benchmark.parts.starts",
     "CrossEntropy": "benchmark.parts.objectives",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
@@ -113,6 +127,8 @@ _LAZY = {
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",
     "sliced": "benchmark.parts.sliced",
+    "sparsity_of": "benchmark.parts.starts",
+    "weights_to_prune": "benchmark.models.pruning",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -72,21 +74,30 @@ def allocated(scores: Scores, allocation: Allocation, sparsity: float) -> Scores
     return within_each(scores) if allocation == "uniform" else within_rows(scores)
 
 
+def weights_to_prune(model: nn.Module, sparsity: float, among: Iterable[torch.Tensor]) -> int:
+    """How many of these weights go until `sparsity` of all non-embedding parameters are zero.
+
+    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. Raises
+    `ValueError` if the weights are too few for that.
+    """
+    total = sum(p.numel() for p in non_embeddings(model).values())
+    remove, prunable_ones = round(sparsity * total), sum(weight.numel() for weight in among)
+    if remove > prunable_ones:
+        raise ValueError(f"cannot prune {remove} weights: only {prunable_ones} of {total} are prunable")
+    return remove
+
+
 @torch.no_grad()
 def prune_globally(model: nn.Module, scores: Scores, sparsity: float, allocation: Allocation = "global") -> None:
     """Zero the weights of the lowest scores, in place, until `sparsity` of all non-embedding parameters are zero.
 
-    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. The
-    `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` if the
-    prunable weights are too few for that.
+    The `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` as
+    `weights_to_prune`.
     """
-    total = sum(p.numel() for p in non_embeddings(model).values())
-    remove, scored = round(sparsity * total), sum(score.numel() for score in scores.values())
-    if remove > scored:
-        raise ValueError(f"cannot prune {remove} weights: only {scored} of {total} are prunable")
+    remove = weights_to_prune(model, sparsity, scores.values())
     if remove == 0:
         return
-    scores = allocated(scores, allocation, remove / scored)
+    scores = allocated(scores, allocation, remove / sum(score.numel() for score in scores.values()))
     keep = _kept(torch.cat([score.flatten() for score in scores.values()]), remove)
     weights = prunable(model)
     parts = keep.split([score.numel() for score in scores.values()])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from transformers import DonutProcessor
 
+from benchmark.models.checkpoint import load_model
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
@@ -46,7 +47,7 @@ def references(datasets: dict[str, Dataset], processor: DonutProcessor, receipts
     zoo = open_zoo(TINY)
     folder = zoo.task_teacher(datasets["receipts-mini"])
     assert folder is not None
-    teacher = fit_vocabulary(zoo.load(folder.name), len(processor.tokenizer))
+    teacher = fit_vocabulary(load_model(folder), len(processor.tokenizer))
     prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(datasets["receipts-mini"])))
     inputs = decoder_inputs(receipts.labels, prompt, processor.tokenizer.pad_token_id)
     return OfReceipts(teacher, Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels))
