@@ -44,13 +44,23 @@ if TYPE_CHECKING:
     from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
+    from benchmark.models.pruning import weights_to_prune
     from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.factored import Factorization, factored
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.schedules import Cubic
     from benchmark.parts.sliced import sliced
-    from benchmark.parts.starts import Magnitude, Score, magnitude_pruned, pruned, random_pruned, reference
+    from benchmark.parts.starts import (
+        Calibrated,
+        Magnitude,
+        Score,
+        magnitude_pruned,
+        pruned,
+        random_pruned,
+        reference,
+        sparsity_of,
+    )
     from benchmark.running.runner import run
     from benchmark.running.setup import RunConfig
     from benchmark.slicing.donut import keep_decoder_layers
@@ -59,6 +69,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SPLITS",
     "Attached",
+    "Calibrated",
     "Calibration",
     "CrossEntropy",
     "Cubic",
@@ -104,9 +115,12 @@ __all__ = [
     "run",
     "share_of",
     "sliced",
+    "sparsity_of",
+    "weights_to_prune",
 ]
 
 _LAZY = {
+    "Calibrated": "benchmark.parts.starts",
     "CrossEntropy": "benchmark.parts.objectives",
     "Cubic": "benchmark.parts.schedules",
     "CubicMask": "benchmark.parts.constraints",
@@ -133,6 +147,8 @@ _LAZY = {
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",
     "sliced": "benchmark.parts.sliced",
+    "sparsity_of": "benchmark.parts.starts",
+    "weights_to_prune": "benchmark.models.pruning",
 }
 
 

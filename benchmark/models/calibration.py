@@ -42,7 +42,10 @@ def run_through(model: Donut, calibration: Calibration) -> None:
 
 
 def mean_squares(model: Donut, calibration: Calibration) -> dict[str, torch.Tensor]:
-    """By prunable weight the mean square of each of its inputs, (inputs,): their norms but for a constant (Wanda)."""
+    """By prunable weight the mean square of each of its inputs, (inputs,): their norms but for a constant (Wanda).
+
+    Weights come in the order of the forward pass.
+    """
     totals: dict[str, torch.Tensor] = {}
     rows: dict[str, int] = {}
 

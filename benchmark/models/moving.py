@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.models.parameters import non_embeddings, prunable
-from benchmark.models.pruning import Scores, highest, removals
+from benchmark.models.pruning import Scores, highest, weights_to_prune
 from benchmark.types import Attached
 
 Due = Callable[[int], float | None]
@@ -37,7 +37,7 @@ class MovingMask(Attached):
         """All weights by name, masked or not, if what was pruned returns."""
         self._first = self._masked / sum(weight.numel() for weight in non_embeddings(model).values())
         self._last = max(sparsity, self._first)
-        self._removals = removals(model, self._last, sum(weight.numel() for weight in self._weights.values()))
+        self._removals = weights_to_prune(model, self._last, self._weights.values())
 
     @property
     def _masked(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -72,6 +74,19 @@ def allocated(scores: Scores, allocation: Allocation, sparsity: float) -> Scores
     return within_each(scores) if allocation == "uniform" else within_rows(scores)
 
 
+def weights_to_prune(model: nn.Module, sparsity: float, among: Iterable[torch.Tensor]) -> int:
+    """How many of these weights go until `sparsity` of all non-embedding parameters are zero.
+
+    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. Raises
+    `ValueError` if the weights are too few for that.
+    """
+    total = sum(p.numel() for p in non_embeddings(model).values())
+    remove, prunable_ones = round(sparsity * total), sum(weight.numel() for weight in among)
+    if remove > prunable_ones:
+        raise ValueError(f"cannot prune {remove} weights: only {prunable_ones} of {total} are prunable")
+    return remove
+
+
 @torch.no_grad()
 def prune_globally(model: nn.Module, scores: Scores, sparsity: float, allocation: Allocation = "global") -> None:
     """Zero the weights of the lowest scores, in place: all but the `highest`, which see."""
@@ -85,27 +100,16 @@ def highest(
 ) -> dict[str, torch.Tensor]:
     """Which weights stay, as booleans by name, when the lowest scores go until `sparsity` of the model is pruned.
 
-    The share is one of all non-embedding parameters, as in Table 1; biases and norms are among them but stay. The
-    `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` as
-    `removals`.
+    The `allocation` says which weights are compared: all, or those of one matrix or output. Raises `ValueError` as
+    `weights_to_prune`.
     """
-    scored = sum(score.numel() for score in scores.values())
-    remove = removals(model, sparsity, scored)
+    remove = weights_to_prune(model, sparsity, scores.values())
     if remove == 0:
         return {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
-    scores = allocated(scores, allocation, remove / scored)
+    scores = allocated(scores, allocation, remove / sum(score.numel() for score in scores.values()))
     keep = _kept(torch.cat([score.flatten() for score in scores.values()]), remove)
     parts = keep.split([score.numel() for score in scores.values()])
     return {name: part.view_as(score) for (name, score), part in zip(scores.items(), parts, strict=True)}
-
-
-def removals(model: nn.Module, sparsity: float, scored: int) -> int:
-    """How many of the `scored` weights go. Raises `ValueError` if they are too few for that."""
-    total = sum(p.numel() for p in non_embeddings(model).values())
-    remove = round(sparsity * total)
-    if remove > scored:
-        raise ValueError(f"cannot prune {remove} weights: only {scored} of {total} are prunable")
-    return remove
 
 
 def _kept(scores: torch.Tensor, remove: int) -> torch.Tensor:

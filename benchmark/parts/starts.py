@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmark.errors import UserError
 from benchmark.slicing.options import check_choice, share_of
-from benchmark.types import Allocation, References
+from benchmark.types import Allocation, Calibration, References
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +70,32 @@ def check_score(score: Score) -> None:
         raise UserError(f"score {score!r} cannot be called: a score is Magnitude(), or what a plugin brings")
 
 
-def sparsity_of(target: str) -> float:
-    """A named target, or a number between 0 and 1. Raises `UserError` for anything else."""
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What a score or a start that looks at data begins with: how many documents, and which set of as many (`draw`)."""
+
+    documents: int = 32
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if self.documents < 1:
+            raise UserError(f"what looks at data needs at least 1 document, not {self.documents}")
+        if self.draw < 0:
+            raise UserError(f"draws of documents are counted from 0, and there is none of number {self.draw}")
+
+    def calibration(self, references: References) -> Calibration:
+        return references.calibration(self.documents, self.draw)
+
+
+def sparsity_of(target: str, ratio: float | None = None) -> float:
+    """What a target prunes: a name, or a number between 0 and 1; or a ratio, which is what stays.
+
+    Raises `UserError` for anything else, and for a ratio beside a target that is not the default.
+    """
+    if ratio is not None:
+        if target != _PAPER:
+            raise UserError(f"target {target} and ratio {ratio} both say how much goes")
+        return 1 - share_of(ratio)
     if target in TARGETS:
         return TARGETS[target]
     try:
@@ -113,16 +137,13 @@ class Pruned:
     def __post_init__(self) -> None:
         check_score(self.score)
         check_choice("allocation", self.allocation, Allocation)
+        sparsity_of(self.target, self.ratio)
         if self.ratio is not None:
-            if self.target != _PAPER:
-                raise UserError(f"target {self.target} and ratio {self.ratio} both say how much goes")
-            share_of(self.ratio)
             object.__setattr__(self, "ratio", float(self.ratio))  # an option is text
-        sparsity_of(self.target)
 
     @property
     def sparsity(self) -> float:
-        return sparsity_of(self.target) if self.ratio is None else 1 - share_of(self.ratio)
+        return sparsity_of(self.target, self.ratio)
 
     def __call__(self, references: References, scale: Scale, seed: int) -> VisionEncoderDecoderModel:
         """Raises `ValueError` if the weights that can go are too few."""
