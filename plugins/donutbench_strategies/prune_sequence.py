@@ -57,5 +57,6 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         objective=SequenceDistillation(),
         constraint=FixedMask(),
         paper="Kim and Rush 2016, section 3.2; the filter: Gandhi et al. 2023, section 4",
+        rate=0.5,
         protocols=("task",),
     )
