@@ -102,7 +102,8 @@ def _factor(products: torch.Tensor) -> torch.Tensor:
 
     damped = products.double() + DAMPING * products.diagonal().mean() * torch.eye(len(products), dtype=torch.double)
     damped.diagonal()[products.diagonal() == 0] = 1.0  # nothing hangs on these inputs: any number will do
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    factor: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    return factor
 
 
 def _lowest(costs: torch.Tensor, count: int) -> torch.Tensor:

@@ -19,8 +19,8 @@ def layers(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Linear(6, 5), nn.Linear(5, 2))
     with torch.no_grad():
-        model[1].weight.mul_(100)
-        model[2].weight.copy_(torch.randn(2, 5).exp())
+        model.get_parameter("1.weight").mul_(100)
+        model.get_parameter("2.weight").copy_(torch.randn(2, 5).exp())
     return model
 
 
@@ -38,10 +38,10 @@ def least_distorting(matrices: dict[str, np.ndarray[Any, Any]], count: int) -> l
             for place in np.flatnonzero(weights):
                 without = weights.copy()
                 without[place] = 0
-                ways.append((np.square(weights - without).sum() / np.square(weights).sum(), name, int(place)))
-        _, name, place = min(ways)
-        left[name][place] = 0
-        taken.append((name, place))
+                ways.append((float(np.square(weights - without).sum() / np.square(weights).sum()), name, int(place)))
+        _, layer, lost = min(ways)
+        left[layer][lost] = 0
+        taken.append((layer, lost))
     return taken
 
 
@@ -49,7 +49,7 @@ def least_distorting(matrices: dict[str, np.ndarray[Any, Any]], count: int) -> l
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.75])  # beyond, the last of a layer go, which all score 1
 def test_it_takes_what_distorts_its_layer_least_each_time(seed: int, share: float) -> None:
     model = layers(seed)
-    matrices = {f"{i}.weight": model[i].weight.detach().numpy().copy() for i in range(3)}  # type: ignore[index]
+    matrices = {f"{i}.weight": model.get_parameter(f"{i}.weight").detach().numpy().copy() for i in range(3)}
     total = sum(p.numel() for p in model.parameters())
     prune_globally(model, scored(model), share)
     after = {name: model.get_parameter(name).detach() for name in matrices}
@@ -73,8 +73,8 @@ def test_equal_weights_and_zeros() -> None:
     """Of one size, one after the other; what is zero already goes first, a layer of nothing else too."""
     model = nn.Sequential(nn.Linear(4, 1), nn.Linear(2, 1))
     with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[0.0, -3.0, 3.0, 0.0]]))
-        model[1].weight.zero_()
+        model.get_parameter("0.weight").copy_(torch.tensor([[0.0, -3.0, 3.0, 0.0]]))
+        model.get_parameter("1.weight").zero_()
     scores = scored(model)
     assert scores["0.weight"].tolist() == [[0, 0.5, 1, 0]]
     assert scores["1.weight"].tolist() == [[0, 0]]
@@ -83,5 +83,5 @@ def test_equal_weights_and_zeros() -> None:
 def test_the_scale_of_a_layer_does_not_matter() -> None:
     first, second = layers(0), layers(0)
     with torch.no_grad():
-        second[1].weight.mul_(2.0**-20)  # type: ignore[index, union-attr, operator]
+        second.get_parameter("1.weight").mul_(2.0**-20)
     assert all(torch.equal(a, b) for a, b in zip(scored(first).values(), scored(second).values(), strict=True))
