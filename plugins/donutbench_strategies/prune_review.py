@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark import (
     FixedMask,
@@ -75,6 +75,7 @@ class KnowledgeReview:
         import torch
 
         distances, residue = list[torch.Tensor](), None
+        stage: Any  # a ModuleDict, whose items mypy takes for tensors too
         for stage, ours, goal in zip(reversed(parts), reversed(student.maps), reversed(teacher.maps), strict=True):
             residue = fused(stage, ours.float(), residue)
             distances.append(context_distance(stage["leave"](residue), goal.float()))
@@ -84,7 +85,7 @@ class KnowledgeReview:
         return f"{self._logits()} + {self.weight:g} knowledge review"
 
 
-def fused(stage: nn.Module, ours: torch.Tensor, residue: torch.Tensor | None) -> torch.Tensor:
+def fused(stage: Any, ours: torch.Tensor, residue: torch.Tensor | None) -> torch.Tensor:
     """The student's stage with what the deeper ones have left, at each place as much of either as the map says."""
     import torch
     from torch.nn.functional import interpolate
@@ -93,7 +94,7 @@ def fused(stage: nn.Module, ours: torch.Tensor, residue: torch.Tensor | None) ->
     if residue is None:
         return entered
     residue = interpolate(residue, size=entered.shape[-2:])
-    shares = stage["choose"](torch.cat([entered, residue], 1)).sigmoid()
+    shares: torch.Tensor = stage["choose"](torch.cat([entered, residue], 1)).sigmoid()
     return entered * shares[:, :1] + residue * shares[:, 1:]
 
 
@@ -107,7 +108,8 @@ def context_distance(ours: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
             weight /= 2
             total += weight
             distance = distance + weight * mse_loss(adaptive_avg_pool2d(ours, side), adaptive_avg_pool2d(goal, side))
-    return distance / total / goal.var((0, 2, 3), correction=0).mean()
+    found: torch.Tensor = distance / total / goal.var((0, 2, 3), correction=0).mean()
+    return found
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark import (
     FixedMask,
@@ -96,7 +96,7 @@ class EmbeddingAssistant:
         return f"{self._logits()} + {self.maps:g} channel maps + {self.embeddings:g} assisted embeddings"
 
 
-def selected(stage: nn.Module, ours: torch.Tensor, deeper: torch.Tensor | None) -> torch.Tensor:
+def selected(stage: Any, ours: torch.Tensor, deeper: torch.Tensor | None) -> torch.Tensor:
     """The student's map with that of the deeper stages, of either as much as the means of the channels say."""
     from torch.nn.functional import interpolate
 
@@ -104,7 +104,9 @@ def selected(stage: nn.Module, ours: torch.Tensor, deeper: torch.Tensor | None) 
     if deeper is None:
         return entered
     residue = stage["deeper"](interpolate(deeper, size=entered.shape[-2:]))
-    shares = stage["select"]((entered + residue).mean((2, 3))).unflatten(1, (2, -1)).softmax(1)[..., None, None]
+    shares: torch.Tensor = (
+        stage["select"]((entered + residue).mean((2, 3))).unflatten(1, (2, -1)).softmax(1)[..., None, None]
+    )
     return entered * shares[:, 0] + residue * shares[:, 1]
 
 
@@ -116,7 +118,7 @@ def channel_divergence(ours: torch.Tensor, goal: torch.Tensor, temperature: floa
     return temperature**2 * kl_div(mine.flatten(0, 1), theirs.flatten(0, 1), reduction="batchmean", log_target=True)
 
 
-def assisted(stage: nn.Module, ours: torch.Tensor, earlier: torch.Tensor | None) -> torch.Tensor:
+def assisted(stage: Any, ours: torch.Tensor, earlier: torch.Tensor | None) -> torch.Tensor:
     """The student's embedding in the teacher's width, beside that which follows from the stage before."""
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
@@ -124,7 +126,7 @@ def assisted(stage: nn.Module, ours: torch.Tensor, earlier: torch.Tensor | None)
     own: torch.Tensor = stage["embed"](ours)
     if earlier is None:
         return own
-    way = stage["patches"](adaptive_avg_pool2d(earlier, own.shape[-2:]))
+    way = stage["patches"](adaptive_avg_pool2d(earlier, (own.shape[2], own.shape[3])))
     mixed: torch.Tensor = stage["mix"](torch.stack([own, way], -1))[..., 0]
     return mixed
 

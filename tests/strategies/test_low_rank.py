@@ -78,7 +78,7 @@ def test_of_a_teacher_of_that_rank_nothing_is_lost(references: OfReceipts, recei
             weight = prunable(teacher)[name]
             basis = torch.linalg.qr(weight[:, :rank]).Q
             weight.copy_(basis @ (basis.T @ weight))
-    made = OfReceipts(teacher, references.documents)
+    made = replace(references, teacher=teacher)
     low: Any = ALONE.start(made, TINY, 0)
     assert {f"{name}.weight": rank for name, rank in ranks_of(low).items()} == ranks
     seen = references.calibration(2)

@@ -80,7 +80,7 @@ def test_the_decoder_layers_of_the_lowest_influence_go(draw: int, references: Of
 def test_pairs_of_blocks_of_the_lowest_influence_go(references: OfReceipts) -> None:
     """In a deeper Swin than the teacher's: of three pairs in a stage those stay that turn their cells most."""
     deep = made(replace(TEACHER, depths=(2, 6), decoder_layers=1))
-    of_deep = OfReceipts(deep, _within(references, 60))
+    of_deep = replace(references, teacher=deep, documents=_within(references, 60))
     pairs = "encoder.encoder.layers.1.blocks"
     scores, blocks = influences(deep, of_deep, pairs, 2), deep.get_submodule(pairs)
     assert isinstance(blocks, nn.ModuleList)
