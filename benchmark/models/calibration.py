@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, unfold
+from transformers import VisionEncoderDecoderModel
 
-from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
 from benchmark.progress import quiet
 from benchmark.types import Calibration
@@ -31,14 +31,14 @@ def each(calibration: Calibration) -> Iterator[Calibration]:
         yield Calibration(calibration.pixel_values[row : row + 1], inputs, labels[None, :length])
 
 
-def run_through(model: Donut, calibration: Calibration) -> None:
+def run_through(model: VisionEncoderDecoderModel, calibration: Calibration) -> None:
     """A forward pass of each document, ground truth in hand; for whoever watches."""
     with quiet(model), torch.no_grad():
         for document in each(calibration):
             model(pixel_values=document.pixel_values, decoder_input_ids=document.decoder_input_ids, use_cache=False)
 
 
-def mean_squares(model: Donut, calibration: Calibration) -> dict[str, torch.Tensor]:
+def mean_squares(model: VisionEncoderDecoderModel, calibration: Calibration) -> dict[str, torch.Tensor]:
     """By prunable weight the mean square of each of its inputs, (inputs,): their norms but for a constant (Wanda)."""
     totals: dict[str, torch.Tensor] = {}
     rows: dict[str, int] = {}
@@ -52,7 +52,9 @@ def mean_squares(model: Donut, calibration: Calibration) -> dict[str, torch.Tens
     return {name: (total / rows[name]).float() for name, total in totals.items()}
 
 
-def mean_products(model: Donut, calibration: Calibration, names: Collection[str]) -> dict[str, torch.Tensor]:
+def mean_products(
+    model: VisionEncoderDecoderModel, calibration: Calibration, names: Collection[str]
+) -> dict[str, torch.Tensor]:
     """By weight the mean product of each pair of its inputs, (inputs, inputs), in float64: X^T X over its rows."""
     totals: dict[str, torch.Tensor] = {}
     rows: dict[str, int] = {}
@@ -66,7 +68,7 @@ def mean_products(model: Donut, calibration: Calibration, names: Collection[str]
     return {name: total / rows[name] for name, total in totals.items()}
 
 
-def gradients(model: Donut, calibration: Calibration) -> Iterator[dict[str, torch.Tensor]]:
+def gradients(model: VisionEncoderDecoderModel, calibration: Calibration) -> Iterator[dict[str, torch.Tensor]]:
     """Of each document the gradient of its cross-entropy, by parameter, tied ones under each of their names."""
     with quiet(model), torch.enable_grad():
         for document in each(calibration):
@@ -79,7 +81,7 @@ def gradients(model: Donut, calibration: Calibration) -> Iterator[dict[str, torc
 
 
 @contextmanager
-def watched(model: Donut, names: Collection[str], note: Note) -> Iterator[None]:
+def watched(model: VisionEncoderDecoderModel, names: Collection[str], note: Note) -> Iterator[None]:
     """Call `note` with what the layers of these weights are given, as rows: a weight, flattened to two dimensions,
     multiplies them.
     """
