@@ -182,7 +182,8 @@ class Outputs:
         # Of the grids of as many cells the one that is shaped most like the page.
         divisors = (rows for rows in range(1, count + 1) if count % rows == 0)
         rows = min(divisors, key=lambda rows: abs(rows**2 * width - count * height))
-        return cells.mT.unflatten(-1, (rows, count // rows))
+        found: torch.Tensor = cells.mT.unflatten(-1, (rows, count // rows))
+        return found
 
 
 class Objective(Protocol):

@@ -60,5 +60,7 @@ def factor(model: Donut, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]
         if up.shape[1:] != down.shape[:1] or (*up.shape[:1], *down.shape[1:]) != weight.shape:
             shapes = " x ".join(str([*part.shape]) for part in (up, down))
             raise ValueError(f"{name} is no product of {shapes}: it has the shape {[*weight.shape]}")
-        put_factors(model, name.removesuffix(".weight"), down.to(weight).clone(), up.to(weight).clone())
+        # Rows in memory one after the other, as in a file: what an SVD returns may lie there by columns.
+        parts = (part.to(weight).clone(memory_format=torch.contiguous_format) for part in (down, up))
+        put_factors(model, name.removesuffix(".weight"), *parts)
     record_shapes(model)

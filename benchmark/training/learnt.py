@@ -15,7 +15,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def lesson_of(objective: Objective | LearntObjective) -> Objective:
     """The objective as a training calls it: with its parts, if it has some."""
-    return Learnt(cast(LearntObjective, objective)) if hasattr(objective, "parts") else cast(Objective, objective)
+    return Learnt(cast(LearntObjective, objective)) if hasattr(objective, "parts") else objective
 
 
 class Learnt(Attached):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmark import FeatureDistillation, References, Strategy, UserError, factored, hookimpl, prunable
+from benchmark import FeatureDistillation, References, Strategy, UserError, factored, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,8 @@ class Truncated:
     def __call__(
         self, model: VisionEncoderDecoderModel, references: References, ranks: Mapping[str, int]
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        from benchmark import prunable
+
         weights = prunable(model)
         return {name: self.factors(weights[name].detach(), rank) for name, rank in ranks.items()}
 

@@ -4,7 +4,8 @@ Men et al. 2024, over the tokens of calibration documents. There a stack of like
 says how many go from where, as in ``structured-layers``, whose ratio it has, so that the two differ in which go alone:
 of each stack those of the lowest influence. A stack is the decoder, or a stage of the Swin, whose cells no other stage
 can take: blocks go within their stage and in pairs of a plain and a shifted window, for alone either of them would see
-no further than its own window; the influence of a pair is from its first block to its last.
+no further than its own window; the influence of a pair is from its first block to its last. Of the tiny teachers'
+decoders (receipts and parcels) influence leaves what spacing leaves: the first layer and the last.
 """
 
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmark import FeatureDistillation, References, Strategy, UserError, factored, hookimpl, mean_products, prunable
+from benchmark import FeatureDistillation, References, Strategy, UserError, factored, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,8 @@ class Whitened:
     def __call__(
         self, model: VisionEncoderDecoderModel, references: References, ranks: Mapping[str, int]
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        from benchmark import mean_products, prunable
+
         weights = prunable(model)
         products = mean_products(model, references.calibration(self.documents, self.draw), ranks)
         return {name: self.factors(weights[name].detach(), products[name], rank) for name, rank in ranks.items()}
@@ -63,7 +65,8 @@ class Whitened:
         damped = products + torch.eye(len(products)) * _DAMPING * products.diagonal().mean()
         if self.scaling == "diagonal":
             return damped.diagonal().pow(0.25).diag()
-        return torch.linalg.cholesky(damped)
+        root: torch.Tensor = torch.linalg.cholesky(damped)
+        return root
 
     def __str__(self) -> str:
         return "SVD-LLM" if self.scaling == "whitening" else "ASVD"

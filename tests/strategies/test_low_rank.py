@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,7 @@ class TestStart:
         assert fingerprint(first) == fingerprint(again)  # type: ignore[arg-type]
         assert fingerprint(references.teacher) == before
         assert not ranks_of(references.teacher)
+        assert all(weight.is_contiguous() for weight in first.parameters()), "a loaded one would compute otherwise"
 
     def test_what_is_no_linear_layer_stays(self, references: OfReceipts) -> None:
         low, teacher = dict(ALONE.start(references, TINY, 0).named_parameters()), references.teacher

@@ -17,7 +17,7 @@ from benchmark.scales import TINY
 from benchmark.training.compress import TrainingData
 from benchmark.training.learnt import lesson_of
 from benchmark.training.trainer import Batch
-from benchmark.types import Dataset, Objective
+from benchmark.types import Dataset, LearntObjective, Objective
 from tests.strategies.conftest import OfReceipts
 from tests.strategies.registered import OBJECTIVES, STRATEGIES
 
@@ -36,7 +36,7 @@ def batch(receipts: EncodedDocuments) -> Batch:
     return {"pages": receipts.pages[:4], "labels": receipts.labels[:4]}
 
 
-def heard(objective: Objective, data: TrainingData, batch: Batch) -> Outputs | None:
+def heard(objective: Objective | LearntObjective, data: TrainingData, batch: Batch) -> Outputs | None:
     """What an objective is told of the teacher."""
     if objective.teaching in ("none", "answers"):
         return None
@@ -44,7 +44,7 @@ def heard(objective: Objective, data: TrainingData, batch: Batch) -> Outputs | N
         return data.outputs_of(data.teacher, batch, objective.teaching)
 
 
-def loss(objective: Objective, model: Donut, data: TrainingData, batch: Batch) -> torch.Tensor:
+def loss(objective: Objective | LearntObjective, model: Donut, data: TrainingData, batch: Batch) -> torch.Tensor:
     torch.manual_seed(0)
     student = data.outputs_of(model, batch, objective.teaching)
     return lesson_of(objective)(student, heard(objective, data, batch), batch["labels"])
