@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from benchmark.models.parameters import non_embeddings, prunable
-from benchmark.models.pruning import Scores, highest, weights_to_prune
-from benchmark.types import Attached
+from benchmark.models.pruning import Scores, allocated, highest, weights_to_prune
+from benchmark.types import Allocation, Attached
 
 Due = Callable[[int], float | None]
 """(step) -> the share of what goes that is gone after it, or None: the mask stays as it is."""
@@ -24,11 +24,18 @@ class MovingMask(Attached):
     """
 
     def __init__(
-        self, model: nn.Module, due: Due, sparsity: float, score: Callable[[], Scores], returns: bool = False
+        self,
+        model: nn.Module,
+        due: Due,
+        sparsity: float,
+        score: Callable[[], Scores],
+        allocation: Allocation = "global",
+        returns: bool = False,
     ) -> None:
         """`score` is called when the model holds its `dense` weights. Raises `ValueError` if too few can go."""
         self._due = due
         self._score = score
+        self._allocation = allocation
         self._returns = returns
         self._model = model
         self._weights = prunable(model)
@@ -60,11 +67,18 @@ class MovingMask(Attached):
             weight.mul_(self._keep[name])
 
     def _decide(self, sparsity: float) -> None:
-        scores = self._score()
-        if not self._returns:
-            scores = {name: score.masked_fill(~self._keep[name], -torch.inf) for name, score in scores.items()}
-        chosen = highest(self._model, scores, sparsity)
+        scores = self._lowest_where_gone(self._score())
+        gone = weights_to_prune(self._model, sparsity, scores.values())
+        scores = allocated(scores, self._allocation, gone / sum(score.numel() for score in scores.values()))
+        chosen = highest(self._model, self._lowest_where_gone(scores), sparsity)
         self._keep = {name: keep.to(self._weights[name].device) for name, keep in chosen.items()}
+
+    def _lowest_where_gone(self, scores: Scores) -> Scores:
+        if self._returns:
+            return scores
+        return {
+            name: score.masked_fill(~self._keep[name].to(score.device), -torch.inf) for name, score in scores.items()
+        }
 
     def state(self) -> Mapping[str, torch.Tensor]:
         dense = {f"dense.{name}": weight for name, weight in self.dense.items()} if self._returns else {}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.parts.schedules import Cubic
-from benchmark.parts.starts import Magnitude, Score, check_score, sparsity_of
-from benchmark.types import Calibration
+from benchmark.parts.starts import WHERE, Magnitude, Score, check_score, sparsity_of
+from benchmark.slicing.options import check_choice
+from benchmark.types import Allocation, Calibration
 
 if TYPE_CHECKING:
     from transformers import VisionEncoderDecoderModel
@@ -40,17 +41,19 @@ class CubicMask:
     """Weights go while the model trains, those of the lowest scores first, until the `target` is met, exactly.
 
     `score` says which go, as in a start, but of the model as it is by then: one that looks at documents has no place
-    here. `schedule` says when. What is gone is gone, unless it `returns`: then it keeps its value behind the mask, and
-    is compared with the others whenever pruning acts.
+    here. `schedule` says when, `allocation` which weights are compared with each other. What is gone is gone, unless it
+    `returns`: then it keeps its value behind the mask, and is compared with the others whenever pruning acts.
     """
 
     target: str = "paper-table"
     score: Score = field(default_factory=Magnitude)
     schedule: Cubic = field(default_factory=Cubic)
+    allocation: Allocation = "global"
     returns: bool = False
 
     def __post_init__(self) -> None:
         check_score(self.score)
+        check_choice("allocation", self.allocation, Allocation)
         sparsity_of(self.target)
 
     def attach(self, model: VisionEncoderDecoderModel, span: Span) -> MovingMask:
@@ -59,10 +62,11 @@ class CubicMask:
 
         due = partial(self.schedule.due, steps=span.steps)
         score = partial(self.score, model, _Nothing(), 0)
-        return MovingMask(model, due, sparsity_of(self.target), score, self.returns)
+        return MovingMask(model, due, sparsity_of(self.target), score, self.allocation, self.returns)
 
     def __str__(self) -> str:
-        return f"mask by {self.score} that grows to {sparsity_of(self.target):.1%} {self.schedule}"
+        share = f"{sparsity_of(self.target):.1%}{WHERE[self.allocation]}"
+        return f"mask by {self.score} that grows to {share} {self.schedule}"
 
 
 class _Nothing:

@@ -19,12 +19,13 @@ _PAPER = "paper-table"
 TARGETS = {_PAPER: 1 - 37 / 141, "half": 0.5}
 """Sparsity of the non-embedding weights: Table 1 (37M of 141M remain, 73.8 %), and the '~50 %' of the paper's text."""
 
-_WHERE: dict[Allocation, str] = {
+WHERE: dict[Allocation, str] = {
     "global": "",
     "uniform": " in each matrix",
     "rows": " of each output",
     "erk": " by Erdos-Renyi kernels",
 }
+"""How an allocation is told behind a share."""
 
 
 class Score(Protocol):
@@ -154,7 +155,7 @@ class Pruned:
         return model
 
     def __str__(self) -> str:
-        return f"{self.of}, {self.score}-pruned by {self.sparsity:.1%}{_WHERE[self.allocation]}"
+        return f"{self.of}, {self.score}-pruned by {self.sparsity:.1%}{WHERE[self.allocation]}"
 
 
 def reference(name: str) -> Reference:

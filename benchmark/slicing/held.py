@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 
 import torch
+from transformers import VisionEncoderDecoderModel
 
 from benchmark.errors import UserError
 from benchmark.models.donut import Donut
@@ -26,11 +27,12 @@ class UnitMask(Attached):
     still count in the norms.
     """
 
-    def __init__(self, model: Donut, share: float) -> None:
+    def __init__(self, model: VisionEncoderDecoderModel, share: float) -> None:
         """In the end `share` of the parameters that are no embeddings is left.
 
         Raises `UserError` if nothing comes near enough.
         """
+        assert isinstance(model, Donut)
         self._model = model
         self._share = share
         self._groups = {group.name: group for group in groups(model) if group.kind in ("ffn", "heads")}

@@ -15,6 +15,7 @@ from benchmark import Cubic, CubicMask, References, Span, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.parameters import prunable
 from benchmark.models.pruning import magnitudes, prune_globally
+from benchmark.types import Allocation
 from donutbench_strategies import gradual
 from tests.strategies.steps import Walk, broken_off, same, size, weights, zeros
 
@@ -92,6 +93,21 @@ class TestCubicMask:
             seen.append(zeros(model))
         shares = [0, 0, 0, 0, *[1 - (2 / 3) ** 3] * 2, *[1 - (1 / 3) ** 3] * 2, 1, 1, 1, 1]
         assert seen == [round(TABLE * share * whole) for share in shares]
+        attached.check()
+
+    @pytest.mark.parametrize("allocation", ["uniform", "erk"])
+    def test_within_matrices_too_what_is_gone_stays_gone(self, allocation: Allocation, model: Donut) -> None:
+        attached = CubicMask("half", schedule=RAMP, allocation=allocation).attach(model, SPAN)
+        walk = Walk(model, attached)
+        gone = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}
+        for step in (6, 8, STEPS):
+            walk.go({6: 1, 8: 7}.get(step, 9), step)
+            now = {name: weight == 0 for name, weight in prunable(model).items()}
+            assert all((now[name] | ~gone[name]).all() for name in now)
+            gone = now
+        assert zeros(model) == round(0.5 * size(model))
+        shares = [float(mask.double().mean()) for mask in gone.values()]
+        assert (max(shares) - min(shares) < 0.002) is (allocation == "uniform")
         attached.check()
 
     def test_what_is_pruned_is_not_learnt_from(self, model: Donut) -> None:
@@ -188,6 +204,8 @@ class TestCubicMask:
             CubicMask("halv")
         with pytest.raises(UserError, match="score 'magnitude' cannot be called"):
             CubicMask(score="magnitude")  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="unknown allocation 'even'"):
+            CubicMask(allocation="even")  # type: ignore[arg-type]
 
 
 def test_the_row_prunes_the_share_of_the_papers_table_in_the_first_half(model: Donut) -> None:
