@@ -103,7 +103,7 @@ def selected(stage: Any, ours: torch.Tensor, deeper: torch.Tensor | None) -> tor
     entered: torch.Tensor = stage["enter"](ours)
     if deeper is None:
         return entered
-    residue = stage["deeper"](interpolate(deeper, size=entered.shape[-2:]))
+    residue: torch.Tensor = stage["deeper"](interpolate(deeper, size=entered.shape[-2:]))
     shares: torch.Tensor = (
         stage["select"]((entered + residue).mean((2, 3))).unflatten(1, (2, -1)).softmax(1)[..., None, None]
     )
