@@ -75,7 +75,6 @@ class Moving(Attached):
         for name, weight in self._weights.items():
             if weight.grad is not None:
                 self._scores[name] -= weight.grad * self._mask.dense[name]
-        self._mask.before_step(step)
 
     def after_step(self, step: int) -> None:
         self._mask.after_step(step)
