@@ -16,7 +16,7 @@ Due = Callable[[int], float | None]
 
 
 class MovingMask(Attached):
-    """A mask over the prunable weights; the model holds what it lets through, and gradients pass through it.
+    """A mask over the prunable weights; the model holds what it lets through.
 
     What is masked is not learnt: it keeps its value, whatever momentum and weight decay the optimizer has. If what was
     pruned `returns`, it is compared by that value whenever the mask is decided, and comes back with it. What is zero in
@@ -49,12 +49,6 @@ class MovingMask(Attached):
     @property
     def _masked(self) -> int:
         return sum(int((~keep).sum()) for keep in self._keep.values())
-
-    @torch.no_grad()
-    def before_step(self, step: int) -> None:
-        for name, weight in self._weights.items():
-            if weight.grad is not None:
-                weight.grad.mul_(self._keep[name])
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

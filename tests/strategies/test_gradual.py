@@ -110,17 +110,6 @@ class TestCubicMask:
         assert (max(shares) - min(shares) < 0.002) is (allocation == "uniform")
         attached.check()
 
-    def test_what_is_pruned_is_not_learnt_from(self, model: Donut) -> None:
-        """Its gradient is that behind the mask, zero, and the one of what is left is the model's own."""
-        prune_globally(model, magnitudes(model), 0.5)
-        attached = CubicMask().attach(model, SPAN)
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        attached.before_step(1)
-        for parameter in prunable(model).values():
-            assert parameter.grad is not None
-            assert torch.equal(parameter.grad != 0, parameter != 0)
-
     def test_a_model_that_is_sparse_enough_keeps_its_pattern(self, model: Donut) -> None:
         """So a mask that grew upstream is locked downstream."""
         prune_globally(model, magnitudes(model), TABLE)
@@ -208,7 +197,7 @@ class TestCubicMask:
             CubicMask(allocation="even")  # type: ignore[arg-type]
 
 
-def test_the_row_prunes_the_share_of_the_papers_table_in_the_first_half(model: Donut) -> None:
+def test_the_row_prunes_the_share_of_the_papers_table_early(model: Donut) -> None:
     assert (STRATEGY.name, STRATEGY.protocols) == ("gradual", ("task",))
     assert str(STRATEGY.constraint) == "mask by magnitude that grows to 73.8% from 0% to 50% of the training"
     assert STRATEGY.constraint is not None
