@@ -179,6 +179,15 @@ class TestLearning:
         loss = FeatureDistillation(alpha=0.0)(student, seen, torch.ones(PAGES, 2, dtype=torch.long))
         assert float(loss) == pytest.approx(0.0, abs=1e-6)
 
+    def test_the_attention_to_what_both_have_adds_up_to_one(self, references: OfReceipts, pixels: torch.Tensor) -> None:
+        model = made(references, "ink", 0.5)
+        cross = torch.rand(PAGES, 2, 5, ROWS * COLUMNS).softmax(-1)
+        seen = read_alike(model, Outputs(torch.zeros(1), cross=(cross,)), pixels)
+        assert seen.encoder == ()
+        for page, before, after in zip(pixels, cross, seen.cross[0], strict=True):
+            kept = before[..., inkiest(page[0].numpy(), HALF)]
+            torch.testing.assert_close(after, kept / kept.sum(-1, keepdim=True))
+
     def test_a_model_that_reads_all_is_left_alone(self, references: OfReceipts, pixels: torch.Tensor) -> None:
         teacher = Outputs(torch.zeros(1), (torch.zeros(1),))
         assert read_alike(references.teacher, teacher, pixels) is teacher

@@ -27,7 +27,6 @@ from benchmark.slicing.donut import units_of
 from benchmark.slicing.groups import cut
 from benchmark.training.alike import written_alike
 from benchmark.types import Dataset
-from benchmark.zoo.store import open_zoo
 from donutbench_strategies import vocabulary_trim
 from tests.strategies.conftest import OfReceipts
 
@@ -35,13 +34,6 @@ PROMPT = "<s_receipts-mini>"
 PADDING = 1
 FEW = 4
 TABLE = "decoder.model.decoder.embed_tokens.weight"
-
-
-@pytest.fixture(scope="module")
-def references(references: OfReceipts) -> OfReceipts:
-    """With the teacher that has learnt receipts."""
-    teacher = fit_vocabulary(open_zoo(TINY).load("receipts-mini/teacher"), references.teacher.decoder.config.vocab_size)
-    return replace(references, teacher=teacher)
 
 
 @pytest.fixture(scope="module")
