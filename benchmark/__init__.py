@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
     from benchmark.models.pruning import weights_to_prune
+    from benchmark.models.vocabulary import keep_tokens
+    from benchmark.parts.cells import fewer_cells
     from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.factored import Factorization, factored
     from benchmark.parts.mixed import mixed
@@ -98,10 +100,12 @@ __all__ = [
     "UnitMask",
     "UserError",
     "factored",
+    "fewer_cells",
     "gradients",
     "hookimpl",
     "hub_dataset",
     "keep_decoder_layers",
+    "keep_tokens",
     "load_checkpoint",
     "magnitude_pruned",
     "mean_products",
@@ -133,8 +137,10 @@ _LAZY = {
     "Score": "benchmark.parts.starts",
     "UnitMask": "benchmark.slicing.held",
     "factored": "benchmark.parts.factored",
+    "fewer_cells": "benchmark.parts.cells",
     "gradients": "benchmark.models.calibration",
     "keep_decoder_layers": "benchmark.slicing.donut",
+    "keep_tokens": "benchmark.models.vocabulary",
     "load_checkpoint": "benchmark.models.checkpoint",
     "magnitude_pruned": "benchmark.parts.starts",
     "mean_products": "benchmark.models.calibration",

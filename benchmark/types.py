@@ -41,6 +41,9 @@ Allocation = Literal["global", "uniform", "rows", "erk"]
 """Which weights pruning compares with each other: all, those of one matrix, those of one output of it. With ``erk``
 those of one matrix, of which the smaller ones lose less (`benchmark.models.pruning.by_erdos_renyi`)."""
 
+By = Literal["ink", "chance"]
+"""What says which of a page's cells the decoder reads (`benchmark.models.cells`)."""
+
 Failure = Literal["unparseable", "looping", "truncated", "missing field", "wrong value", "invented key"]
 """Ways in which an answer is wrong (`benchmark.metrics.failures`)."""
 
@@ -138,11 +141,15 @@ class References(Protocol):
 
     ``references.calibration(128)`` gives the first documents of the seed's training split, as many or all there are,
     and with ``draw=1`` the 128 after these: sets of different draws share no document while there are enough.
+    ``references.tokens(1280)`` gives the numbers of the tokens that the ground truths of the first documents are
+    written with, and of those that have to be there whatever they are: prompt, tags, padding, end.
     """
 
     def load(self, name: str) -> VisionEncoderDecoderModel: ...
 
     def calibration(self, count: int, draw: int = 0) -> Calibration: ...
+
+    def tokens(self, count: int) -> frozenset[int]: ...
 
 
 class Start(Protocol):

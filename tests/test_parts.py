@@ -66,6 +66,9 @@ class OneModel:
     def calibration(self, count: int, draw: int = 0) -> Calibration:
         raise AssertionError("these starts look at no data")
 
+    def tokens(self, count: int) -> frozenset[int]:
+        raise AssertionError("these starts look at no data")
+
 
 class TestPruning:
     @pytest.fixture(params=["few weights", "many"], autouse=True)

@@ -21,8 +21,10 @@ def donut_macs(model: Donut, page: tuple[int, int], tokens: int) -> Macs:
 
     Weights may lie on any device, ``meta`` too. The same is counted as by `count_macs`.
     """
-    encoder, grid = _encoder(model, page)
-    return Macs(encoder, _decoder(model, grid[0] * grid[1], tokens))
+    encoder, (rows, columns) = _encoder(model, page)
+    selection = model.encoder.selection
+    cells = rows * columns if selection is None else selection.count(rows * columns)
+    return Macs(encoder, _decoder(model, cells, tokens))
 
 
 def _encoder(model: Donut, page: tuple[int, int]) -> tuple[int, Grid]:

@@ -18,8 +18,11 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
+from benchmark.errors import UserError
+from benchmark.models.cells import Selection
 from benchmark.models.factored import take_factored
 from benchmark.models.shapes import record_shapes, take_shapes
+from benchmark.models.vocabulary import take_rows
 from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
 
@@ -61,18 +64,32 @@ class Bridge(nn.Module):
 
 
 class DonutEncoder(DonutSwinModel):
-    """A DonutSwin; with `config.bridge` its output has passed the bridge."""
+    """A DonutSwin; with `config.bridge` its output has passed the bridge, with `config.selection` some cells are left.
+
+    What is left are the same cells of the same page for whoever reads it.
+    """
 
     def __init__(self, config: DonutSwinConfig) -> None:
         super().__init__(config, add_pooling_layer=False)
         options: dict[str, Any] | None = getattr(config, "bridge", None)
         self.bridge = Bridge(config.hidden_size, **options) if options else None
+        choice: dict[str, Any] | None = getattr(config, "selection", None)
+        self.selection = Selection(**choice) if choice else None
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def select(self, cells: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Of the cells (documents, cells, width) of these pages those that are left, in their order."""
+        if self.selection is None:
+            return cells
+        size = self.config.patch_size * 2 ** (len(self.config.depths) - 1)
+        places = self.selection.places(pixels, size).unsqueeze(-1)
+        return cells.gather(1, places.expand(-1, -1, cells.shape[-1]))
+
+    def forward(self, pixel_values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """See `DonutSwinModel.forward`."""
-        output = super().forward(*args, **{**kwargs, "return_dict": True})
+        output = super().forward(pixel_values, *args, **{**kwargs, "return_dict": True})
         if self.bridge is not None:
             output.last_hidden_state = self.bridge(output.last_hidden_state)
+        output.last_hidden_state = self.select(output.last_hidden_state, pixel_values)
         return output
 
 
@@ -80,6 +97,7 @@ class Donut(VisionEncoderDecoderModel):
     """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`.
 
     `config.factored` makes products of its linear layers, if any, and `config.shapes` cuts its parameters.
+    `config.kept_tokens` says which rows its table of tokens has, if not all.
     """
 
     encoder: DonutEncoder
@@ -89,6 +107,8 @@ class Donut(VisionEncoderDecoderModel):
         encoder, decoder = cast(DonutSwinConfig, config.encoder), cast(MBartConfig, config.decoder)
         super().__init__(config, encoder=DonutEncoder(encoder), decoder=MBartForCausalLM(decoder))
         take_factored(self, getattr(config, "factored", {}))
+        if (kept := getattr(config, "kept_tokens", None)) is not None:
+            take_rows(self, kept, range(decoder.vocab_size))
         take_shapes(self, getattr(config, "shapes", {}))
 
     @property
@@ -107,6 +127,10 @@ def beyond_transformers(model: Donut) -> str | None:
         return f"between its encoder and its decoder lie {' and '.join(parts)}"
     if getattr(model.config, "factored", {}):
         return "some of its linear layers are products of two"
+    if model.encoder.selection is not None:
+        return "its decoder reads some of the encoder's cells alone"
+    if getattr(model.config, "kept_tokens", None):
+        return "its table of tokens has rows for some of them alone"
     if getattr(model.config, "shapes", {}):
         return "its layers differ in what was cut out of them"
     return None
@@ -155,7 +179,12 @@ def fit_vocabulary(model: Donut, size: int, seed: int = 0) -> Donut:
 
     Hewitt 2021. Drawn from nothing, one new prompt took prune-finetune from 0.69 to 0.20 on receipts. What a token
     begins with depends on the model and the seed alone, so that a model loaded twice is the same model.
+    Raises `UserError` for a model that holds some tokens of its vocabulary alone: it was made for one corpus.
     """
+    if kept := getattr(model.config, "kept_tokens", None):
+        if model.decoder.config.vocab_size < size:
+            raise UserError(f"a model that was trimmed to {len(kept)} tokens takes no new ones, and there are {size}")
+        return model
     if model.decoder.get_input_embeddings().weight.shape[0] < size:
         with torch.random.fork_rng(), silent():
             torch.manual_seed(seed)

@@ -61,6 +61,14 @@ def needed_tokens(dataset: Dataset) -> list[str]:
     return [prompt_of(dataset), "<sep/>", *(tags if dataset.task == "extraction" else ())]
 
 
+def fixed_tokens(processor: DonutProcessor, dataset: Dataset) -> set[int]:
+    """The numbers of the tokens that a data set needs whatever its documents say: its own, begin, end and the like."""
+    tokens = processor.tokenizer
+    own = tokens.convert_tokens_to_ids(needed_tokens(dataset))
+    named = (tokens.bos_token_id, tokens.pad_token_id, tokens.eos_token_id, tokens.unk_token_id)
+    return {*own, *(number for number in named if number is not None)}
+
+
 def add_tokens(processor: DonutProcessor, dataset: Dataset) -> int:
     """Make sure that the prompt and the tags of the data set are tokens; how many were new."""
     known = processor.tokenizer.get_vocab()

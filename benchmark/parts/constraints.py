@@ -77,3 +77,6 @@ class _Nothing:
 
     def calibration(self, count: int, draw: int = 0) -> Calibration:
         raise UserError(f"a score that looks at {count} documents cannot say which weights go while a model trains")
+
+    def tokens(self, count: int) -> frozenset[int]:
+        raise UserError(f"a score that looks at {count} documents cannot say which weights go while a model trains")

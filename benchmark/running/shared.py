@@ -16,7 +16,7 @@ from benchmark.devices import move
 from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
-from benchmark.models.processor import add_tokens, decoder_inputs, prompt_of, to_pixels
+from benchmark.models.processor import add_tokens, decoder_inputs, fixed_tokens, prompt_of, to_pixels
 from benchmark.processes import leads, processes
 from benchmark.running.cells import Cell
 from benchmark.running.checkpoints import Checkpoints
@@ -69,7 +69,8 @@ class Shared:
             assert shipped is not None
             folder, documents = shipped, self.zoo.documents(shipped)
         size = len(self.processor(job.cell.dataset).tokenizer)
-        return DatasetReferences(self.zoo, folder, documents, size, partial(self._calibration, job.cell))
+        looks = partial(self._calibration, job.cell), partial(self._tokens, job.cell)
+        return DatasetReferences(self.zoo, folder, documents, size, *looks)
 
     def teacher(self, job: Job) -> Donut:
         """A fresh copy of a job's teacher, on the device."""
@@ -134,6 +135,11 @@ class Shared:
         prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(cell.dataset)))
         inputs = decoder_inputs(found.labels, prompt, processor.tokenizer.pad_token_id)
         return Calibration(to_pixels(processor, found.pages[:]), inputs, found.labels)
+
+    def _tokens(self, cell: Cell, count: int) -> frozenset[int]:
+        processor = self.processor(cell.dataset)
+        labels = self._encoded(cell, "train", cell.seed, count, processor).labels
+        return frozenset({*labels[labels != -100].tolist(), *fixed_tokens(processor, cell.dataset)})
 
     def _test(self, cell: Cell) -> EncodedDocuments:
         # Of embedded documents there are as many as one likes, of others all count.

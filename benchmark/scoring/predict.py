@@ -9,11 +9,13 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.devices import one_thread
+from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.pages import Pages
 from benchmark.models.processor import pages_at_once, prompt_of, to_json, to_pixels
+from benchmark.models.vocabulary import tokens_of
 from benchmark.progress import quiet
 from benchmark.scoring.accepted import best_ted
 from benchmark.types import Dataset
@@ -58,11 +60,15 @@ def written_tokens(
 ) -> list[list[int]]:
     """The tokens that the model writes for each page, the last one is the end token if it came to its end.
 
+    Raises `UserError` for a prompt that the model has no row for.
+
     `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
     `batch` pages are read at once, fewer of large ones.
     """
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
+    if start not in tokens_of(model):
+        raise UserError(f"the model was trimmed to the tokens of another data set: it does not know {prompt}")
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
             row[: row.index(end) + 1] if end in row else row

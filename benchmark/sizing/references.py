@@ -22,6 +22,8 @@ _SEEDS = {"teacher": 0, "none": 1, "small": 2}
 _LABELS = 16
 _MOST = 2
 """Documents that a start is given: at the paper's size one takes 20 s, and no number of them makes noise say more."""
+_NAMED = 4
+"""Donut's tokenizers begin with begin, padding, end and unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class Blank:
         pixels = torch.rand(count, 3, self.scale.height, self.scale.width, generator=draws) * 2 - 1
         labels = torch.randint(self.vocabulary, (count, _LABELS), generator=draws)
         return Calibration(pixels, labels.roll(1, 1), labels)
+
+    def tokens(self, count: int) -> frozenset[int]:
+        """More than real documents take, whose words come again: a bound, and no estimate."""
+        draws = torch.Generator().manual_seed(0)
+        drawn = torch.randint(self.vocabulary, (count * _LABELS,), generator=draws)
+        return frozenset({*range(_NAMED), *drawn.tolist()})
 
 
 def references_of(registry: Registry, scale: Scale, teacher: str | None) -> tuple[Blank, DonutProcessor]:

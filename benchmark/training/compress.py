@@ -20,6 +20,7 @@ from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.processes import from_first, leads
 from benchmark.progress import quiet
 from benchmark.scales import Budget
+from benchmark.training.alike import read_alike, written_alike
 from benchmark.training.answers import Answers, answers_of
 from benchmark.training.board import Board
 from benchmark.training.clock import Clock
@@ -205,7 +206,10 @@ class _Taught:
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         teacher = None if self._teaching in ("none", "answers") else self._teacher(batch)
-        loss = self._objective(self._data.outputs_of(model, batch, self._teaching), teacher, batch["labels"])
+        student = self._data.outputs_of(model, batch, self._teaching)
+        if teacher is not None:
+            teacher = read_alike(model, teacher, to_pixels(self._data.processor, batch["pages"]))
+        loss = self._objective(*written_alike(model, student, teacher, batch["labels"]))
         penalty = self._attached.penalty()
         return loss if penalty is None else loss + penalty
 

@@ -97,11 +97,16 @@ def open_teacher(name: str, changes: Changes) -> GivenTeacher:
 
 
 def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
-    """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning."""
+    """Pages as its processor makes them, as many tokens as it has positions, and the budget of Donut's fine-tuning.
+
+    Raises `UserError` for one that was trimmed to one corpus, or whose decoder does not read all of the page.
+    """
     from benchmark.models.checkpoint import load_config
 
     config: Any = load_config(folder)
     encoder, decoder = config.encoder, config.decoder
+    if getattr(config, "kept_tokens", None) or getattr(encoder, "selection", None):
+        raise UserError(f"{_title(folder)} has only some of its tokens or cells left, and a teacher needs them all")
     height, width = _page_of(folder)
     tokens = changes.max_tokens or decoder.max_position_embeddings
     if tokens > decoder.max_position_embeddings:

@@ -18,7 +18,7 @@ class DatasetReferences:
     """The reference models as one data set sees them: its own teacher, the zoo's other models.
 
     `teacher_documents` are what the teacher was trained on; `calibrate` gives a count of documents
-    of its training split, and other ones for each draw.
+    of its training split, and other ones for each draw, `written` the tokens that a count of them takes.
     """
 
     zoo: Zoo
@@ -26,6 +26,7 @@ class DatasetReferences:
     teacher_documents: int
     vocabulary: int
     calibrate: Callable[[int, int], Calibration]
+    written: Callable[[int], frozenset[int]]
     calibration_hash: str | None = None
     """Of the documents that a start has looked at, one time after the other."""
     _loaded: set[str] = field(default_factory=set)
@@ -37,10 +38,17 @@ class DatasetReferences:
 
     def calibration(self, count: int, draw: int = 0) -> Calibration:
         found = self.calibrate(count, draw)
-        before = (self.calibration_hash or "").encode()
-        content = b"".join([before, *(t.numpy().tobytes() for t in (found.pixel_values, found.labels))])
-        self.calibration_hash = hashlib.sha256(content).hexdigest()[:16]
+        self._note(found.pixel_values.numpy().tobytes(), found.labels.numpy().tobytes())
         return found
+
+    def tokens(self, count: int) -> frozenset[int]:
+        found = self.written(count)
+        self._note(repr(sorted(found)).encode())
+        return found
+
+    def _note(self, *parts: bytes) -> None:
+        content = b"".join([(self.calibration_hash or "").encode(), *parts])
+        self.calibration_hash = hashlib.sha256(content).hexdigest()[:16]
 
     @property
     def documents(self) -> int:

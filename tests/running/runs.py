@@ -113,3 +113,7 @@ class Watch:
 
 def no_data(count: int, draw: int) -> Calibration:
     raise AssertionError("this start looks at no data")
+
+
+def no_text(count: int) -> frozenset[int]:
+    raise AssertionError("this start looks at no text")

@@ -40,6 +40,7 @@ from tests.running.runs import (
     files,
     gone,
     no_data,
+    no_text,
     own_metrics,
 )
 
@@ -160,7 +161,7 @@ class TestFinished:
 
     def test_training_kept_the_mask_and_changed_the_rest(self, whole: RunConfig, finished: Records) -> None:
         zoo = open_zoo(TINY)
-        references = DatasetReferences(zoo, zoo.folder / "teacher", 0, 0, no_data)
+        references = DatasetReferences(zoo, zoo.folder / "teacher", 0, 0, no_data, no_text)
         start = magnitude_pruned()(references, TINY, 0)
         removed = sum(int(zeros.sum()) for zeros in gone(start).values())
         assert removed == round(sparsity_of("paper-table") * count_parameters(start).nonembedding)

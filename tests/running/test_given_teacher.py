@@ -206,6 +206,19 @@ class TestUnfit:
         path.write_text(json.dumps(settings))
         assert self.told(broken, tmp_path).endswith("has no eos_token, without which no text has an end")
 
+    @pytest.mark.parametrize(
+        ("part", "data"), [(None, {"kept_tokens": [0, 1]}), ("encoder", {"selection": {"keep": 0.5}})]
+    )
+    def test_one_that_lacks_tokens_or_cells(
+        self, part: str | None, data: dict[str, Any], broken: Path, tmp_path: Path
+    ) -> None:
+        path = broken / "config.json"
+        settings = json.loads(path.read_text())
+        (settings if part is None else settings[part]).update(data)
+        path.write_text(json.dumps(settings))
+        lacks = "broken has only some of its tokens or cells left, and a teacher needs them all"
+        assert self.told(broken, tmp_path) == lacks
+
     def test_no_weights(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         assert self.told(tmp_path / "empty", tmp_path).endswith("empty is no checkpoint: it has no model.safetensors")

@@ -27,7 +27,7 @@ from benchmark.types import Dataset, Document, References, Split
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import Zoo, open_zoo
 from tests.running.bench import Bench
-from tests.running.runs import no_data
+from tests.running.runs import no_data, no_text
 
 SMALL = replace(
     TINY,
@@ -331,7 +331,7 @@ class TestSeeds:
     def test_a_teacher_loaded_twice_is_one_teacher(self, bench: Bench) -> None:
         """The tokens of new data begin at the mean of all, with the same numbers each time."""
         teacher = bench.zoo.folder / "teacher"
-        references = DatasetReferences(bench.zoo, teacher, 0, vocabulary=200, calibrate=no_data)
+        references = DatasetReferences(bench.zoo, teacher, 0, vocabulary=200, calibrate=no_data, written=no_text)
         state = torch.get_rng_state()
         one, two = references.load("teacher"), references.load("teacher")
         assert fingerprint(one) == fingerprint(two)

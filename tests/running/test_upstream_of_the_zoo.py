@@ -14,7 +14,7 @@ from benchmark.running.runner import run
 from benchmark.scales import TINY
 from benchmark.zoo.references import DatasetReferences
 from benchmark.zoo.store import open_zoo
-from tests.running.runs import DATASETS, checkpoint_of, config, no_data, zeros_of
+from tests.running.runs import DATASETS, checkpoint_of, config, no_data, no_text, zeros_of
 
 
 class TestUpstreamOfTheZoo:
@@ -42,7 +42,7 @@ class TestUpstreamOfTheZoo:
                 recipe = zoo.upstream_recipe(name, identity_of(entry.item))
                 assert recipe is not None, f"{name} has changed since its upstream model was made"
                 teacher = zoo.folder / "teacher"
-                references = DatasetReferences(zoo, teacher, zoo.documents(teacher), 0, no_data)
+                references = DatasetReferences(zoo, teacher, zoo.documents(teacher), 0, no_data, no_text)
                 start = entry.item.start(references, TINY, 0)
                 assert isinstance(start, Donut)
                 assert recipe["start_hash"] == fingerprint(start)

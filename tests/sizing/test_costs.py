@@ -234,3 +234,11 @@ def test_counts_are_those_of_a_model() -> None:
     counts = count_parameters(model)
     assert counts.nonembedding == sum(p.numel() for p in non_embeddings(model).values())
     assert counts.total == sum(p.numel() for p in model.parameters())
+
+
+def test_tokens_of_noise_are_all_that_was_drawn_and_the_first_four() -> None:
+    blank = Blank(PAPER, VOCABULARY)
+    found = blank.tokens(3)
+    assert {0, 1, 2, 3} <= found <= set(range(VOCABULARY))
+    assert 40 < len(found) <= 4 + 3 * 16
+    assert blank.tokens(3) == found < blank.tokens(30)

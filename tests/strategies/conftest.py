@@ -13,7 +13,7 @@ from transformers import DonutProcessor
 from benchmark.models.checkpoint import load_model
 from benchmark.models.donut import Donut, fit_vocabulary
 from benchmark.models.encoded import EncodedDocuments, encode_documents
-from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
+from benchmark.models.processor import decoder_inputs, fixed_tokens, prompt_of, to_pixels
 from benchmark.scales import TINY
 from benchmark.types import Calibration, Dataset
 from benchmark.zoo.store import Zoo, open_zoo
@@ -39,6 +39,8 @@ class OfReceipts:
     teacher: Donut
     documents: Calibration
     zoo: Zoo
+    fixed: frozenset[int]
+    """The tokens that the data set needs whatever its documents say."""
 
     def load(self, name: str) -> Donut:
         if name == "teacher":
@@ -49,6 +51,10 @@ class OfReceipts:
         places = [(draw * count + i) % DOCUMENTS for i in range(count)]
         whole = self.documents
         return Calibration(whole.pixel_values[places], whole.decoder_input_ids[places], whole.labels[places])
+
+    def tokens(self, count: int) -> frozenset[int]:
+        labels = self.documents.labels[:count]
+        return self.fixed | frozenset(labels[labels != -100].tolist())
 
 
 @pytest.fixture(scope="session")
@@ -65,4 +71,5 @@ def references(datasets: dict[str, Dataset], processor: DonutProcessor, receipts
     teacher = fit_vocabulary(load_model(folder), len(processor.tokenizer))
     prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(datasets["receipts-mini"])))
     inputs = decoder_inputs(receipts.labels, prompt, processor.tokenizer.pad_token_id)
-    return OfReceipts(teacher, Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels), zoo)
+    documents = Calibration(to_pixels(processor, receipts.pages[:]), inputs, receipts.labels)
+    return OfReceipts(teacher, documents, zoo, frozenset(fixed_tokens(processor, datasets["receipts-mini"])))

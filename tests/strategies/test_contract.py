@@ -99,10 +99,21 @@ def decoder_layers(model: Donut) -> int:
     return sum(weight.numel() for weight in layers.parameters())
 
 
+def cells_read(model: Donut) -> int:
+    """Of a page, by the decoder."""
+    pixels = torch.zeros(1, 3, TINY.height, TINY.width)
+    return int(model.encoder(pixel_values=pixels).last_hidden_state.shape[1])
+
+
 PROMISES = {
     "two-four": Promise(in_fours, 0.5),
     "two-four-distill": Promise(in_fours, 0.5),
     "distil-whisper": Promise(decoder_layers, 0.5),
+    "vocabulary-trim": Promise(parameters, 1.0),
+    "vocabulary-trim-distill": Promise(parameters, 1.0),
+    **dict.fromkeys(
+        ("drop-blank", "drop-blank-distill", "drop-random", "drop-random-distill"), Promise(cells_read, 0.5)
+    ),
 }
 """Of strategies whose start has another way to say what it leaves than `target`, the share that is pruned, or `ratio`,
 the share of the parameters, or of the measure named `of`, that stays."""
@@ -148,6 +159,12 @@ class Noting:
         found = self.references.calibration(count, draw)
         most = 0 if self.empty else count
         return Calibration(found.pixel_values[:most], found.decoder_input_ids[:most], found.labels[:most])
+
+    def tokens(self, count: int) -> frozenset[int]:
+        self.asked.append(count)
+        if self.empty:
+            raise UserError("this split holds no documents")
+        return self.references.tokens(count)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,9 @@ def test_no_document_is_asked_for(plugin: ModuleType, model: Donut) -> None:
         def calibration(self, count: int, draw: int = 0) -> Any:
             raise AssertionError("it looks at no data")
 
+        def tokens(self, count: int) -> Any:
+            raise AssertionError("it looks at no text")
+
     started(plugin, Models())
 
 
@@ -163,6 +166,9 @@ def test_only_scores_of_data_see_through_a_change_of_scale(
 
         def calibration(self, count: int, draw: int = 0) -> Any:
             return references.calibration(count, draw)
+
+        def tokens(self, count: int) -> Any:
+            raise AssertionError("it looks at no text")
 
     found = zeros(values(started(plugin, Scaled())))
     assert same(zeros(once(plugin)), found) == (plugin in LOOKING)

@@ -30,6 +30,9 @@ class Layers:
     def calibration(self, count: int, draw: int = 0) -> Any:
         raise AssertionError("magnitude looks at no data")
 
+    def tokens(self, count: int) -> Any:
+        raise AssertionError("magnitude looks at no text")
+
 
 @pytest.mark.parametrize("score", [Magnitude(), Wanda(2)])
 def test_of_every_four_the_best_two_stay(score: Any, references: References) -> None:
