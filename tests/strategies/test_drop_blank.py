@@ -132,7 +132,6 @@ class TestReaders:
         start = int(references.documents.decoder_input_ids[0, 0])
         ours = greedy(model, pixels, start, never, 30)
         assert torch.equal(ours, transformers_greedy(model, pixels, start, never, 30))
-        assert not torch.equal(ours, greedy(references.teacher, pixels, start, never, 30))
 
     def test_cross_attention_costs_as_much_less(self, by: str, references: OfReceipts) -> None:
         page, tokens, width = torch.zeros(1, 3, TINY.height, TINY.width), 7, TINY.teacher.decoder_width
