@@ -28,6 +28,7 @@ from benchmark.types import (
     References,
     Span,
     Split,
+    Start,
     Strategy,
     Teaching,
 )
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from benchmark.models.calibration import gradients, mean_products, mean_squares
     from benchmark.models.checkpoint import load_checkpoint
     from benchmark.models.parameters import prunable
+    from benchmark.parts.composed import then
     from benchmark.parts.constraints import FixedMask
+    from benchmark.parts.finishes import Int8
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation
     from benchmark.parts.sliced import sliced
@@ -62,6 +65,7 @@ __all__ = [
     "FixedMask",
     "Folder",
     "Glyph",
+    "Int8",
     "Json",
     "LogitDistillation",
     "Magnitude",
@@ -74,6 +78,7 @@ __all__ = [
     "Score",
     "Span",
     "Split",
+    "Start",
     "Strategy",
     "Teaching",
     "UserError",
@@ -91,12 +96,14 @@ __all__ = [
     "reference",
     "run",
     "sliced",
+    "then",
 ]
 
 _LAZY = {
     "CrossEntropy": "benchmark.parts.objectives",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
+    "Int8": "benchmark.parts.finishes",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
@@ -113,6 +120,7 @@ _LAZY = {
     "reference": "benchmark.parts.starts",
     "run": "benchmark.running.runner",
     "sliced": "benchmark.parts.sliced",
+    "then": "benchmark.parts.composed",
 }
 
 

@@ -18,6 +18,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
+from benchmark.models.quantized import int8_layers, take_int8
 from benchmark.models.shapes import record_shapes, take_shapes
 from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
@@ -76,7 +77,10 @@ class DonutEncoder(DonutSwinModel):
 
 
 class Donut(VisionEncoderDecoderModel):
-    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`, cut to `config.shapes`, if any."""
+    """`VisionEncoderDecoderModel` of a `DonutEncoder` and an `MBartForCausalLM`, cut to `config.shapes`, if any.
+
+    Then the layers of `config.int8` are int8 ones.
+    """
 
     encoder: DonutEncoder
     decoder: MBartForCausalLM
@@ -85,6 +89,7 @@ class Donut(VisionEncoderDecoderModel):
         encoder, decoder = cast(DonutSwinConfig, config.encoder), cast(MBartConfig, config.decoder)
         super().__init__(config, encoder=DonutEncoder(encoder), decoder=MBartForCausalLM(decoder))
         take_shapes(self, getattr(config, "shapes", {}))
+        take_int8(self, getattr(config, "int8", None))
 
     @property
     def longest(self) -> int:
@@ -102,6 +107,8 @@ def beyond_transformers(model: Donut) -> str | None:
         return f"between its encoder and its decoder lie {' and '.join(parts)}"
     if getattr(model.config, "shapes", {}):
         return "its layers differ in what was cut out of them"
+    if int8_layers(model):
+        return "its linear layers are int8"
     return None
 
 
