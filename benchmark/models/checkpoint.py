@@ -21,7 +21,7 @@ from benchmark.errors import OutputError, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.hub import find_checkpoint
 from benchmark.models.packed import METADATA, VALUES, dense_state, packed_state, unpacked
-from benchmark.models.quantized import check_int8, int8_layers
+from benchmark.models.quantized import int8_layers, unusable_scales
 from benchmark.models.shapes import check_shapes
 from benchmark.progress import silent
 from benchmark.records.files import write_atomically
@@ -83,13 +83,13 @@ def load_model(path: str | Path) -> Donut:
             if getattr(config, "shapes", None):
                 check_shapes(model)
             _check_codes(folder, model)
-            check_int8(model)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {_first_line(error)}") from error
     tied = model.decoder.lm_head.weight is model.decoder.get_input_embeddings().weight
     _refuse(folder, "lacks {}", (name for name in misfits.missing if name != _HEAD or not tied))
     _refuse(folder, "has {} that its config has no place for", misfits.unexpected)
     _refuse(folder, "has {} of another shape than its config says", misfits.mismatched)
+    _refuse(folder, "has {} that cannot be a scale", unusable_scales(model))
     model.train(False)
     return model
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST = 127
 """Of a code of a weight; the least is its negative."""
+_LEAST = 1e-30
 
 
 class Int8Linear(nn.Module):
@@ -62,7 +63,7 @@ class Int8Linear(nn.Module):
     def _pack(self) -> Any:
         """The weights as the kernel wants them, made again when they have changed."""
         tensors = [self.weight, self.scales, self.bias]
-        now = [part for tensor in tensors if tensor is not None for part in (id(tensor), tensor._version)]
+        now = [(id(t), 0 if t.is_inference() else t._version) for t in tensors if t is not None]
         if self._packed is None or self._packed[0] != now:
             self._packed = now, _packed(self.weight, self.scales, self.bias)
         return self._packed[1]
@@ -85,8 +86,7 @@ def _packed(codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None
 def rounded(layer: nn.Linear) -> Int8Linear:
     """The same layer in int8. The largest weight of an output has the largest code, so none is cut off."""
     weight = layer.weight.detach().float()
-    largest = weight.abs().amax(1)
-    scales = torch.where(largest > 0, largest, 1.0) / LARGEST  # an output without weights needs none
+    scales = weight.abs().amax(1).clamp(min=_LEAST) / LARGEST  # an output without weights has a scale too
     codes = (weight / scales[:, None]).round().to(torch.int8)
     return Int8Linear(codes, scales, layer.bias)
 
@@ -127,11 +127,13 @@ def take_int8(model: Donut, int8: Any) -> None:
         _put(model, name, Int8Linear(codes, scales, layer.bias))
 
 
-def check_int8(model: Donut) -> None:
-    """Raise `ValueError` for scales that are none."""
-    for name, layer in int8_layers(model).items():
-        if not bool((layer.scales.isfinite() & (layer.scales > 0)).all()):
-            raise ValueError(f"{name}.scales are not all finite and above 0")
+def unusable_scales(model: Donut) -> list[str]:
+    """Those that are not all finite and above 0, by name."""
+    return [
+        f"{name}.scales"
+        for name, layer in int8_layers(model).items()
+        if not bool((layer.scales.isfinite() & (layer.scales > 0)).all())
+    ]
 
 
 def int8_layers(model: nn.Module) -> dict[str, Int8Linear]:
