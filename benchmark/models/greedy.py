@@ -144,7 +144,7 @@ def _joined(*projections: nn.Module) -> _Projection:
     Plain linear layers become one product, and so do int8 ones; those with a hook do not, for it may make new weights
     at each call (`torch.nn.utils.prune`).
     """
-    int8 = [part for part in projections if isinstance(part, Int8Linear) and not part._forward_pre_hooks]
+    int8 = [part for part in projections if type(part) is Int8Linear and not part._forward_pre_hooks]
     if len(int8) == len(projections):
         return joined(int8)
     plain = [part for part in projections if type(part) is nn.Linear and not part._forward_pre_hooks]

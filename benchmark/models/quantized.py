@@ -8,7 +8,7 @@ of such a model names its layers under ``int8``: data, which any reader may chec
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LARGEST = 127
 """Of a code of a weight; the least is its negative."""
 _LEAST = 1e-30
+_KERNEL = torch.ops.quantized.linear_dynamic.default
 
 
 class Int8Linear(nn.Module):
@@ -40,7 +41,8 @@ class Int8Linear(nn.Module):
         self.weight = nn.Parameter(codes, requires_grad=False)
         self.scales: torch.Tensor
         self.register_buffer("scales", scales)
-        self.bias = None if bias is None else nn.Parameter(bias.detach())
+        self.bias: nn.Parameter | None
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach()))
         self._packed: tuple[list[Any], Any] | None = None
 
     @property
@@ -53,16 +55,17 @@ class Int8Linear(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """float32 (..., inputs) -> (..., outputs). Raises `UserError` where torch has no kernel for it."""
+        if states.is_cpu:
+            written: torch.Tensor = _KERNEL(states, self._pack(), True)
+            return written
         if states.is_meta:  # nothing is computed, and the shapes are the same
             return linear(states, self.weight.to(states.dtype), self.bias)
-        if states.device.type != "cpu":
-            raise UserError(f"int8 layers are computed on the CPU, and not on {states.device.type}: use --device cpu")
-        written: torch.Tensor = torch.ops.quantized.linear_dynamic(states, self._pack(), reduce_range=True)
-        return written
+        raise UserError(f"int8 layers are computed on the CPU, and not on {states.device.type}: use --device cpu")
 
     def _pack(self) -> Any:
         """The weights as the kernel wants them, made again when they have changed."""
-        tensors = [self.weight, self.scales, self.bias]
+        # Not by attribute, which a module looks up slowly: a step of a small decoder asks many times.
+        tensors = [self._parameters["weight"], self._buffers["scales"], self._parameters["bias"]]
         now = [(id(t), 0 if t.is_inference() else t._version) for t in tensors if t is not None]
         if self._packed is None or self._packed[0] != now:
             self._packed = now, _packed(self.weight, self.scales, self.bias)
@@ -91,14 +94,11 @@ def rounded(layer: nn.Linear) -> Int8Linear:
     return Int8Linear(codes, scales, layer.bias)
 
 
-def joined(layers: Sequence[Int8Linear]) -> Int8Linear:
-    """One layer that writes side by side what these write of the same inputs, number for number."""
-    biases = [layer.bias for layer in layers]
-    return Int8Linear(
-        torch.cat([layer.weight for layer in layers]),
-        torch.cat([layer.scales for layer in layers]),
-        None if any(bias is None for bias in biases) else torch.cat([bias for bias in biases if bias is not None]),
-    )
+def joined(layers: Sequence[Int8Linear]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """One product that writes side by side what these layers, all with a bias, write of the same inputs."""
+    parts = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "scales", "bias"))
+    packed = _packed(*parts)
+    return lambda states: _KERNEL(states, packed, True)
 
 
 def quantize(model: Donut) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from transformers import DonutProcessor
 
 from benchmark import UserError
+from benchmark.devices import environment
 from benchmark.measure.computation import signature
 from benchmark.measure.parameters import count_parameters
 from benchmark.models.arithmetic import donut_macs
@@ -63,9 +64,9 @@ def dynamic(states: torch.Tensor, whole: nn.Linear) -> Array:
     width = (high - low) / 127
     zero = np.rint(-low / width)
     inputs = np.clip(np.rint(x / width) + zero, 0, 127)
-    bias = 0 if whole.bias is None else whole.bias.detach().double().numpy()
-    product: Array = width * (inputs - zero) @ (step * codes).T + bias
-    return product
+    product: Array = width * (inputs - zero) @ (step * codes).T
+    bias = whole.state_dict().get("bias")
+    return product if bias is None else product + bias.double().numpy()
 
 
 class TestLayer:
@@ -168,9 +169,8 @@ class TestLayer:
 
     def test_elsewhere_than_on_the_cpu_it_is_told(self) -> None:
         class Elsewhere(torch.Tensor):
-            @property
-            def device(self) -> Any:
-                return torch.device("cuda")
+            is_cpu: Any = False
+            device: Any = torch.device("cuda")
 
         with pytest.raises(
             UserError, match=r"^int8 layers are computed on the CPU, and not on cuda: use --device cpu$"
@@ -394,3 +394,9 @@ def test_a_broken_one_is_told_in_one_line(how: str, packed: bool, small: Donut, 
         load_model(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_an_environment_says_what_multiplies() -> None:
+    engine, vnni = str(environment(torch.device("cpu"))["int8"]).split(", ")
+    assert engine == torch.backends.quantized.engine
+    assert vnni in ("VNNI", "no VNNI")

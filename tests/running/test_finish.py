@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,16 +10,19 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from benchmark import CrossEntropy, Int8, Strategy, reference
-from benchmark.models.checkpoint import load_model
+from benchmark import CrossEntropy, Int8, Strategy, load_checkpoint, reference, run
+from benchmark.export import export
+from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.donut import Donut
 from benchmark.models.quantized import int8_layers
+from benchmark.records.files import read_records
 from benchmark.running.cells import Cell, key_of, parts_of, with_options
 from benchmark.running.protocols.paper import upstream_cell
 from benchmark.scales import TINY
 from benchmark.types import Dataset
 from benchmark.zoo.store import open_zoo
 from tests.running.bench import Bench
+from tests.running.runs import config
 from tests.running.test_stages import SMALL, Notes
 
 ALONE = Strategy("alone", "the teacher in int8", reference("teacher"), finish=Int8())
@@ -40,7 +44,7 @@ class Adding:
 
 
 def bias(model: Donut) -> float:
-    return float(model.decoder.model.decoder.layers[0].fc1.bias[0])
+    return float(model.decoder.model.decoder.layers[0].fc1.bias[0].detach())
 
 
 @pytest.fixture
@@ -129,3 +133,36 @@ class TestIdentity:
     def test_its_fields_are_options(self) -> None:
         ((changed, options),) = with_options([replace(ALONE, finish=Adding())], {"much": "3"})
         assert (changed.finish, options) == (Adding(3.0), (("much", "3.0"),))
+
+
+BYTES = """
+from benchmark import Int8, Strategy, hookimpl, reference
+
+
+@hookimpl
+def donutbench_register_strategies():
+    yield Strategy("bytes", "the teacher in int8", reference("teacher"), finish=Int8(), protocols=("task",))
+"""
+
+
+def test_a_run_scores_measures_and_exports_what_is_finished(plugin: Callable[[str], Path], tmp_path: Path) -> None:
+    settings = config(tmp_path / "out", strategies=("teacher", "bytes"), protocol="task", plugins=(plugin(BYTES),))
+    whole, small = run(settings)
+    assert (whole.error, small.error) == (None, None)
+    assert (whole.finish, small.finish) == (None, "int8 linear layers")
+    assert whole.efficiency is not None
+    assert small.efficiency is not None
+    assert whole.start_hash == small.start_hash != small.model_hash
+    assert small.efficiency.size_dense_bytes < 0.32 * whole.efficiency.size_dense_bytes
+    for name in ("params_total", "params_nonembedding", "macs", "macs_encoder"):
+        assert getattr(small.efficiency, name) == getattr(whole.efficiency, name)
+    assert small.efficiency.density < 1
+    assert small.efficiency.computation != whole.efficiency.computation
+    assert small.efficiency.latency_ratio is not None
+    assert read_records(tmp_path / "out")[0].finish == "int8 linear layers"
+
+    export(tmp_path / "out", small.cell, tmp_path / "mine")
+    again = load_checkpoint(tmp_path / "mine").model
+    assert fingerprint(again) == small.model_hash
+    assert len(int8_layers(again)) == 65
+    assert "- at the end: int8 linear layers" in (tmp_path / "mine" / "README.md").read_text()

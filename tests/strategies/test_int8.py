@@ -123,7 +123,7 @@ class Done:
 
     steps: ClassVar[tuple[Any, ...]] = ("quantize",)
 
-    def __call__(self, *_: object) -> Any:
+    def __call__(self, references: Any, scale: Any, seed: int) -> Any:
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class Factored(Done):
     steps: ClassVar[tuple[Any, ...]] = ("factor",)
 
 
-def mine(*_: object) -> Any:
+def mine(references: Any, scale: Any, seed: int) -> Any:
     raise NotImplementedError
 
 
@@ -157,9 +157,9 @@ class TestOrder:
 
         @dataclass(frozen=True)
         class Looking:
-            def __call__(self, model: Donut, found: Any, seed: int) -> Any:
-                seen.append((found.calibration(3, 1).labels, sum(p.numel() for p in model.parameters())))
-                return Magnitude()(model, found, seed)
+            def __call__(self, model: Any, references: Any, seed: int) -> Any:
+                seen.append((references.calibration(3, 1).labels, sum(p.numel() for p in model.parameters())))
+                return Magnitude()(model, references, seed)
 
         then(sliced("ffn", 0.75), pruned(Looking(), "half"))(references, TINY, 0)
         ((labels, size),) = seen
