@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
-from benchmark.steps import check_order, steps_of
+from benchmark.steps import Step, check_order, steps_of
 from benchmark.truth import check_keys, plain
 
 if TYPE_CHECKING:
@@ -279,10 +279,9 @@ class Strategy:
         for rate in (self.rate, self.task_rate):
             if rate is not None and not 0 < rate < float("inf"):
                 raise UserError(f"strategy {self.name!r} needs a rate above 0, not {rate:g}")
-        steps = {"its start": steps_of(self.start), "its finish": steps_of(self.finish)}
-        if self.objective is not None:
-            steps = {"its start": steps["its start"], "its training": ("train",), "its finish": steps["its finish"]}
-        check_order(f"strategy {self.name!r}", steps.items())
+        trained: tuple[Step, ...] = () if self.objective is None else ("train",)
+        parts = ("start", steps_of(self.start)), ("training", trained), ("finish", steps_of(self.finish))
+        check_order(f"strategy {self.name!r}", parts)
 
     def refusal(self, protocol: ProtocolName) -> str | None:
         """Why it has no place in a protocol; None if it has one."""

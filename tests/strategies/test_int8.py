@@ -201,7 +201,7 @@ class TestOrder:
             check_order("x", [("a", ("prune",)), ("b", ("train",)), ("c", ("cut",))])
 
     def test_nothing_is_trained_or_quantized_after_int8(self) -> None:
-        wanted = r"^strategy 'late': train \(its training\) after quantize \(its start\): that needs floats$"
+        wanted = r"^strategy 'late': train \(training\) after quantize \(start\): that needs floats$"
         with pytest.raises(UserError, match=wanted):
             Strategy("late", "trains int8", Done(), CrossEntropy(), FixedMask())
         Strategy("early", "int8 alone", Done())
@@ -213,7 +213,7 @@ class TestOrder:
             def __call__(self, model: Any) -> Any:
                 return model
 
-        with pytest.raises(UserError, match=r"prune \(its finish\) after quantize \(its start\)"):
+        with pytest.raises(UserError, match=r"prune \(finish\) after quantize \(start\)"):
             Strategy("late", "prunes int8", Done(), finish=Zeroing())
 
     def test_a_later_start_begins_with_no_other_model(self, references: OfReceipts) -> None:
