@@ -29,6 +29,7 @@ from benchmark.types import (
     References,
     Span,
     Split,
+    Start,
     Strategy,
     Teaching,
 )
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
     from benchmark.models.pruning import weights_to_prune
     from benchmark.models.vocabulary import keep_tokens
     from benchmark.parts.cells import fewer_cells
+    from benchmark.parts.composed import then
     from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.factored import Factorization, factored
+    from benchmark.parts.finishes import Int8
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.schedules import Cubic
@@ -83,6 +86,7 @@ __all__ = [
     "FixedMask",
     "Folder",
     "Glyph",
+    "Int8",
     "Json",
     "LogitDistillation",
     "Magnitude",
@@ -95,6 +99,7 @@ __all__ = [
     "Score",
     "Span",
     "Split",
+    "Start",
     "Strategy",
     "Teaching",
     "UnitMask",
@@ -120,6 +125,7 @@ __all__ = [
     "share_of",
     "sliced",
     "sparsity_of",
+    "then",
     "weights_to_prune",
 ]
 
@@ -131,6 +137,7 @@ _LAZY = {
     "Factorization": "benchmark.parts.factored",
     "FeatureDistillation": "benchmark.parts.objectives",
     "FixedMask": "benchmark.parts.constraints",
+    "Int8": "benchmark.parts.finishes",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
     "RunConfig": "benchmark.running.setup",
@@ -154,6 +161,7 @@ _LAZY = {
     "run": "benchmark.running.runner",
     "sliced": "benchmark.parts.sliced",
     "sparsity_of": "benchmark.parts.starts",
+    "then": "benchmark.parts.composed",
     "weights_to_prune": "benchmark.models.pruning",
 }
 

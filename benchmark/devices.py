@@ -86,8 +86,15 @@ def environment(device: torch.device) -> dict[str, str | int | float]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
+        "int8": _int8(),
         "training precision": str(precision(device.type)).removeprefix("torch."),
     }
+
+
+def _int8() -> str:
+    """What multiplies int8 on the CPU; whether it has the instructions that are made for it."""
+    found = getattr(torch.cpu, "_is_vnni_supported", None)  # private, as above
+    return f"{torch.backends.quantized.engine}, {'VNNI' if found and found() else 'no VNNI'}"
 
 
 def _processor() -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.errors import UserError
+from benchmark.steps import Step, check_order, steps_of
 from benchmark.truth import check_keys, plain
 
 if TYPE_CHECKING:
@@ -279,6 +280,12 @@ class Constraint(Protocol):
     def attach(self, model: VisionEncoderDecoderModel, span: Span) -> Attached: ...
 
 
+class Finish(Protocol):
+    """What is done to a model at the very end: it may be another one, or the same, changed in place."""
+
+    def __call__(self, model: VisionEncoderDecoderModel) -> VisionEncoderDecoderModel: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """A way to compress: a start, an objective and a constraint.
@@ -295,6 +302,9 @@ class Strategy:
     `rate` multiplies the learning rate of the budget on a task: a model that is near an optimum is thrown out of it by
     steps that a pruned one needs. `task_rate` is that of the protocol ``task``, if it is another. Rates are chosen on
     the validation split (``python -m benchmark rates``); upstream, everything learns at the budget's own.
+
+    `finish` is applied once, when nothing is trained any more: not to what it has become upstream. Parts may name their
+    `steps`, whose order is checked then (`benchmark.steps`).
     """
 
     name: str
@@ -309,6 +319,7 @@ class Strategy:
     trains_upstream: bool = True
     rate: float = 1.0
     task_rate: float | None = None
+    finish: Finish | None = None
 
     def __post_init__(self) -> None:
         check_name("strategy", self.name)
@@ -320,6 +331,9 @@ class Strategy:
         for rate in (self.rate, self.task_rate):
             if rate is not None and not 0 < rate < float("inf"):
                 raise UserError(f"strategy {self.name!r} needs a rate above 0, not {rate:g}")
+        trained: tuple[Step, ...] = () if self.objective is None else ("train",)
+        parts = ("start", steps_of(self.start)), ("training", trained), ("finish", steps_of(self.finish))
+        check_order(f"strategy {self.name!r}", parts)
 
     def refusal(self, protocol: ProtocolName) -> str | None:
         """Why it has no place in a protocol; None if it has one."""

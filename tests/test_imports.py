@@ -17,7 +17,7 @@ PLUGIN_PACKAGES = ("donutbench_strategies", "donutbench_datasets")
 
 # What stands on a line may import the same line and those above it. A new module needs a place here.
 LAYERS = (
-    ("errors", "page", "scales", "truth", "types"),
+    ("errors", "page", "scales", "steps", "truth", "types"),
     ("folders", "metrics", "plugin", "records"),
     ("devices", "models", "parts", "processes", "progress", "scoring", "slicing", "training"),
     ("measure", "zoo"),

@@ -16,8 +16,8 @@ def peak_memory_bytes(model: nn.Module, predict: Callable[[], object]) -> int:
     """Bytes of parameters and buffers, plus the peak of what `predict()` allocates beside them.
 
     On CUDA the peak is the allocator's. On the CPU it is that of the storages which operators have returned
-    and which still live; scratch memory within a kernel is not seen. What the process held before does not
-    count.
+    and which still live; scratch memory within a kernel is not seen, nor the copy that it makes of int8 weights. What
+    the process held before does not count.
     """
     weights = {s.data_ptr(): s.nbytes() for s in _storages([*model.parameters(), *model.buffers()])}
     device = next(model.parameters()).device

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, DonutProcessor, VisionEncoderDecoderConfig
 
 from benchmark.errors import OutputError, UserError, first_line
 from benchmark.models.donut import Donut
 from benchmark.models.hub import find_checkpoint
-from benchmark.models.packed import METADATA, dense_state, packed_state, unpacked
+from benchmark.models.packed import METADATA, VALUES, dense_state, packed_state, unpacked
+from benchmark.models.quantized import int8_layers, unusable_scales
 from benchmark.models.shapes import check_shapes
 from benchmark.progress import silent
 from benchmark.records.files import write_atomically
@@ -81,12 +82,14 @@ def load_model(path: str | Path) -> Donut:
             model, misfits = read(folder, config)
             if getattr(config, "shapes", None):
                 check_shapes(model)
+            _check_codes(folder, model)
     except Exception as error:  # transformers raises a dozen kinds for a broken file
         raise UserError(f"cannot load the checkpoint {folder}: {first_line(error)}") from error
     tied = model.decoder.lm_head.weight is model.decoder.get_input_embeddings().weight
     _refuse(folder, "lacks {}", (name for name in misfits.missing if name != _HEAD or not tied))
     _refuse(folder, "has {} that its config has no place for", misfits.unexpected)
     _refuse(folder, "has {} of another shape than its config says", misfits.mismatched)
+    _refuse(folder, "has {} that cannot be a scale", unusable_scales(model))
     model.train(False)
     return model
 
@@ -117,6 +120,16 @@ def _refuse(folder: Path, what: str, names: Iterable[str]) -> None:
     if wrong:
         count, more = ("1 weight", "") if len(wrong) == 1 else (f"{len(wrong)} weights", ", ...")
         raise UserError(f"the checkpoint {folder} {what.format(count)}: {wrong[0]}{more}")
+
+
+def _check_codes(folder: Path, model: Donut) -> None:
+    """Raise `ValueError` for what is not int8 in the place of int8 weights: it would have been cut off in loading."""
+    codes = {f"{name}.weight" for name in int8_layers(model)}
+    for file in folder.glob("*.safetensors") if codes else ():
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 # it is no mapping
+                if name.removesuffix(VALUES) in codes and (kind := tensors.get_slice(name).get_dtype()) != "I8":
+                    raise ValueError(f"{name} is {kind}, not I8 as its config says")
 
 
 def _read_dense(folder: Path, config: VisionEncoderDecoderConfig) -> tuple[Donut, _Misfits]:

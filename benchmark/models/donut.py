@@ -21,6 +21,7 @@ from transformers import (
 from benchmark.errors import UserError
 from benchmark.models.cells import Selection
 from benchmark.models.factored import take_factored
+from benchmark.models.quantized import int8_layers, take_int8
 from benchmark.models.shapes import record_shapes, take_shapes
 from benchmark.models.vocabulary import take_rows
 from benchmark.progress import silent
@@ -98,6 +99,7 @@ class Donut(VisionEncoderDecoderModel):
 
     `config.factored` makes products of its linear layers, if any, and `config.shapes` cuts its parameters.
     `config.kept_tokens` says which rows its table of tokens has, if not all.
+    The layers of `config.int8` are int8 ones.
     """
 
     encoder: DonutEncoder
@@ -110,6 +112,7 @@ class Donut(VisionEncoderDecoderModel):
         if (kept := getattr(config, "kept_tokens", None)) is not None:
             take_rows(self, kept, range(decoder.vocab_size))
         take_shapes(self, getattr(config, "shapes", {}))
+        take_int8(self, getattr(config, "int8", None))
 
     @property
     def longest(self) -> int:
@@ -133,6 +136,8 @@ def beyond_transformers(model: Donut) -> str | None:
         return "its table of tokens has rows for some of them alone"
     if getattr(model.config, "shapes", {}):
         return "its layers differ in what was cut out of them"
+    if int8_layers(model):
+        return "its linear layers are int8"
     return None
 
 

@@ -15,6 +15,8 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import MBartForCausalLM, VisionEncoderDecoderModel
 from transformers.models.mbart.modeling_mbart import MBartAttention, MBartDecoderLayer
 
+from benchmark.models.quantized import Int8Linear, joined
+
 _COMPACT_AT = 0.8
 """Ended documents are dropped once at most this share of the rows is alive: dropping copies the caches."""
 
@@ -139,9 +141,12 @@ def _heads(attention: MBartAttention, states: torch.Tensor) -> torch.Tensor:
 def _joined(*projections: nn.Module) -> _Projection:
     """One projection that writes side by side what these write.
 
-    Plain linear layers become one product; those with a hook do not, for it may make new weights at each call
-    (`torch.nn.utils.prune`).
+    Plain linear layers become one product, and so do int8 ones; those with a hook do not, for it may make new weights
+    at each call (`torch.nn.utils.prune`).
     """
+    int8 = [part for part in projections if type(part) is Int8Linear and not part._forward_pre_hooks]
+    if len(int8) == len(projections):
+        return joined(int8)
     plain = [part for part in projections if type(part) is nn.Linear and not part._forward_pre_hooks]
     if len(plain) < len(projections):
         return lambda states: torch.cat([part(states) for part in projections], -1)

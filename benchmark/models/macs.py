@@ -33,8 +33,8 @@ def count_macs(model: VisionEncoderDecoderModel, pixels: torch.Tensor, prompt: i
     """Multiply-accumulates of the encoder once and of the decoder writing `tokens` tokens with a cache.
 
     `pixels` is (1, 3, height, width), `prompt` the first decoder token. Counted on real forward passes:
-    linear layers with the output head, convolutions, and both products of attention. The keys and values of
-    cross-attention, and a projection between encoder and decoder, count once. Not counted: biases, norms,
+    linear layers (int8 or not) with the output head, convolutions, and both products of attention. The keys and values
+    of cross-attention, and a projection between encoder and decoder, count once. Not counted: biases, norms,
     softmax, activations, look-ups. A zero weight counts, for a dense kernel multiplies it.
 
     Three steps of the decoder give the sum over all steps exactly: with a cache, each costs more than the one
@@ -58,9 +58,14 @@ def _empty_cache(model: VisionEncoderDecoderModel) -> dict[str, EncoderDecoderCa
     return {name: EncoderDecoderCache(DynamicCache(), DynamicCache())}
 
 
+def _int8_flops(inputs: torch.Size, *_: object, out_shape: torch.Size, **__: object) -> int:
+    """As those of a product of floats: the counter knows of none in int8."""
+    return 2 * inputs.numel() * out_shape[-1]
+
+
 def _count(forward: Callable[[], Any], of: str = "") -> tuple[int, int, Any]:
     """Those of all modules, those within the module `of`, and what `forward` returns."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.quantized.linear_dynamic: _int8_flops}) as counter:
         output = forward()
     within = counter.get_flop_counts().get(of, {})
     return counter.get_total_flops() // 2, sum(within.values()) // 2, output

@@ -16,7 +16,7 @@ State = dict[str, torch.Tensor]
 METADATA = {"format": "pt"}
 """`save_pretrained` writes it too, so that sizes are those of real files."""
 
-_VALUES, _MASK = ".values", ".mask"
+VALUES, _MASK = ".values", ".mask"
 
 
 def dense_state(model: nn.Module, dtype: torch.dtype = torch.float32) -> State:
@@ -45,7 +45,7 @@ def packed_state(model: nn.Module, dtype: torch.dtype = torch.float32) -> State:
         values, mask = weight[kept], torch.from_numpy(np.packbits(kept.numpy()))
         if values.nbytes + mask.nbytes < weight.nbytes:
             del state[name]
-            state |= {name + _VALUES: values, name + _MASK: mask}
+            state |= {name + VALUES: values, name + _MASK: mask}
     return state
 
 
@@ -62,11 +62,11 @@ def packed_bytes(model: nn.Module) -> int:
 def unpacked(state: Mapping[str, torch.Tensor], model: nn.Module) -> State:
     """The dense tensors of a packed state; `model` lends the shapes. `ValueError` if mask and values do not fit it."""
     shapes = {name: value.shape for name, value in model.state_dict().items()}
-    dense = {name: value for name, value in state.items() if not name.endswith((_VALUES, _MASK))}
-    for name in (key.removesuffix(_VALUES) for key in state if key.endswith(_VALUES)):
+    dense = {name: value for name, value in state.items() if not name.endswith((VALUES, _MASK))}
+    for name in (key.removesuffix(VALUES) for key in state if key.endswith(VALUES)):
         if name not in shapes or name + _MASK not in state:
             raise ValueError(f"{name} has no place in the model, or no mask")
-        dense[name] = _scattered(name, state[name + _VALUES], state[name + _MASK], shapes[name])
+        dense[name] = _scattered(name, state[name + VALUES], state[name + _MASK], shapes[name])
     return dense
 
 

@@ -1,13 +1,16 @@
 """Which parameters are embeddings, which are weights that pruning may take.
 
 Table 1 of the paper counts the token table as embedding. Tables of positions are counted with it: they are looked up,
-not multiplied. What is prunable are the matrices and kernels of linear and convolutional layers; biases, norms and
-relative position biases are never pruned, but they count among the non-embedding parameters.
+not multiplied. What is prunable are the matrices and kernels of linear and convolutional layers, of floats or int8;
+biases, norms and relative position biases are never pruned, but they count among the non-embedding parameters. The
+scales of int8 weights are no parameters: a model has as many as before it was quantized.
 """
 
 from __future__ import annotations
 
 from torch import nn
+
+from benchmark.models.quantized import Int8Linear
 
 
 def embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -28,5 +31,6 @@ def non_embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of linear and convolutional layers that are not a (tied) embedding, by name, in a fixed order."""
-    layers = {id(module.weight) for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))}
+    kinds = (nn.Linear, Int8Linear, nn.Conv1d, nn.Conv2d)
+    layers = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
     return {name: p for name, p in sorted(non_embeddings(model).items()) if id(p) in layers}

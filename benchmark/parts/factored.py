@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchmark.errors import UserError
 from benchmark.slicing.options import share_of
+from benchmark.steps import Step
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Factored:
 
     factorization: Factorization
     ratio: float
+    steps: ClassVar[tuple[Step, ...]] = ("factor",)
 
     def __post_init__(self) -> None:
         if not callable(self.factorization):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.errors import UserError
 from benchmark.parts.sliced import Sliced
 from benchmark.slicing.options import Importance, Kind, Measure
+from benchmark.steps import Step
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Mixed:
     of: Measure = "macs"
     documents: int = 32
     draw: int = 0
+    steps: ClassVar[tuple[Step, ...]] = ("cut",)
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.errors import UserError
 from benchmark.slicing.options import Allocation, Importance, Kind, Measure, check_choice, share_of
+from benchmark.steps import Step
 from benchmark.types import References
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Sliced:
     allocation: Allocation = "uniform"
     documents: int = 32
     draw: int = 0
+    steps: ClassVar[tuple[Step, ...]] = ("cut",)
 
     def __post_init__(self) -> None:
         check_choice("kind of unit", self.kind, Kind)

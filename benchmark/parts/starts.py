@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchmark.errors import UserError
 from benchmark.slicing.options import check_choice, share_of
+from benchmark.steps import Step
 from benchmark.types import Allocation, Calibration, References
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Pruned:
     of: str = "teacher"
     allocation: Allocation = "global"
     ratio: float | None = None
+    steps: ClassVar[tuple[Step, ...]] = ("prune",)
 
     def __post_init__(self) -> None:
         check_score(self.score)

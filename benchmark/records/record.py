@@ -179,7 +179,8 @@ class Record(_Frozen):
     and on the task; `test_documents` were scored. `shifted` are the scores on `shifted_documents` of the data set's
     second test split, which looks as nothing in training does; None if it has none, or the record is older.
     `calibration_hash` is that of the training documents that the start has looked at, None if at none. `model_hash` is
-    that of the checkpoint that was scored. `rate` is the strategy's multiplier of the learning rate on a task, None
+    that of the checkpoint that was scored. `finish` is what was done to it when nothing was trained any more, None if
+    nothing was. `rate` is the strategy's multiplier of the learning rate on a task, None
     upstream; `learning_rate` the peak of the last training; both None where nothing trains. The curves hold (step,
     validation N-TED accuracy). `dataset_notes` say what to know of the documents, `dataset_options` how they were
     divided and read (``--split``, ``--key-order``), where that is not usual. `seed_changes` and `seed_keeps` say what
@@ -220,6 +221,7 @@ class Record(_Frozen):
     model_hash: str | None = None
     objective: str | None = None
     constraint: str | None = None
+    finish: str | None = None
     optimizer: str | None = None
     rate: float | None = None
     learning_rate: float | None = None

@@ -12,7 +12,7 @@ from benchmark.records.record import Efficiency
 
 
 class Sized(BaseModel):
-    """What strategies begin with that have the same start: its costs, or why it has none.
+    """What strategies begin with that have the same start, and finish if they have one: its costs, or why it has none.
 
     `token_table` are the weights of the table of tokens, which the paper's Table 1 counts apart.
     """

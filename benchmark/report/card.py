@@ -104,6 +104,8 @@ def _making(record: Record) -> Iterator[str]:
         yield f"- objective: {record.objective}"
     if record.constraint is not None:
         yield f"- constraint: {record.constraint}"
+    if record.finish is not None:
+        yield f"- at the end: {record.finish}"
     yield f"- documents in training: {record.documents:,}, in {record.steps:,} steps"
     if record.teacher_documents is not None:
         yield f"- before it the teacher was fine-tuned on {record.teacher_documents:,} documents of {record.dataset}"

@@ -102,7 +102,9 @@ def identity_of(strategy: Strategy) -> Json:
 
 
 def parts_of(strategy: Strategy) -> dict[str, Any]:
-    return {"start": strategy.start, "objective": strategy.objective, "constraint": strategy.constraint}
+    """By kind; a finish only where there is one, so that strategies are known again that were before any had one."""
+    parts = {"start": strategy.start, "objective": strategy.objective, "constraint": strategy.constraint}
+    return parts if strategy.finish is None else {**parts, "finish": strategy.finish}
 
 
 def describe(part: object) -> str:

@@ -97,6 +97,7 @@ def _common(job: Job, setup: Run) -> dict[str, object]:
         "start": describe(strategy.start),
         "objective": describe(strategy.objective) if strategy.objective is not None else None,
         "constraint": describe(strategy.constraint) if strategy.constraint is not None else None,
+        "finish": describe(strategy.finish) if strategy.finish is not None else None,
         # Upstream all learn at the budget's own.
         "rate": strategy.rate if strategy.objective is not None and dataset.name != cell.scale.reading else None,
         "environment": environment(setup.device),

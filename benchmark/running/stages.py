@@ -1,4 +1,4 @@
-"""The stages that make a model: start, train, checkpoint. Predictions and scores are in `scoring`, costs in `measure`.
+"""The stages that make a model: start, train, finish, checkpoint. Scores are in `scoring`, costs in `measure`.
 
 `make_model` asks for what is shared, and each stage takes what it needs and nothing of the run.
 """
@@ -35,13 +35,14 @@ _OF_RECIPE = ("start_hash", "start_documents", "steps", "documents", "learning_r
 
 
 def make_model(job: Job, shared: Shared) -> Trained:
-    """The model of a job: start, train, checkpoint. What is kept already is reopened; what it needs has to be there."""
+    """The model of a job: start, train, finish, checkpoint. What is kept is reopened; what it needs has to be there."""
     folder = shared.checkpoints.of(job)
     kept = reopen(folder, job.key)
     if kept is None:
         trained = _train_together(job, shared) if job.route.trains else _begin(job, shared)
         if job.route.balanced:
             balance(trained.model)
+        trained = finish(job.cell, trained)
         keep(trained, shared.processor(job.cell.dataset), folder, job.key)
         kept = reopen(folder, job.key)
         assert kept is not None
@@ -120,3 +121,15 @@ def train(cell: Cell, before: Trained, data: TrainingData, folder: Path) -> Trai
         upstream_curve=start.curve,
     )
     return Trained(model, training)
+
+
+def finish(cell: Cell, before: Trained) -> Trained:
+    """What the strategy does at the very end, if anything. Raises `TypeError` if it gives no Donut."""
+    strategy = cell.strategy
+    if strategy.finish is None:
+        return before
+    set_seed(cell.seed)
+    model = deepcopy(strategy.finish)(before.model)
+    if not isinstance(model, Donut):
+        raise TypeError(f"the finish of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
+    return replace(before, model=model)

@@ -15,6 +15,7 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.greedy import greedy, supports
 from benchmark.models.pages import Pages
 from benchmark.models.processor import pages_at_once, prompt_of, to_json, to_pixels
+from benchmark.models.quantized import int8_layers
 from benchmark.models.vocabulary import tokens_of
 from benchmark.progress import quiet
 from benchmark.scoring.accepted import best_ted
@@ -63,7 +64,8 @@ def written_tokens(
     Raises `UserError` for a prompt that the model has no row for.
 
     `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
-    `batch` pages are read at once, fewer of large ones.
+    `batch` pages are read at once, fewer of large ones. A model with int8 layers reads one at a time, as it does where
+    it is used: documents that are read together change each other's rounding.
     """
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
@@ -72,7 +74,7 @@ def written_tokens(
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
             row[: row.index(end) + 1] if end in row else row
-            for part in pages.split(min(batch, pages_at_once(processor)))
+            for part in pages.split(1 if int8_layers(model) else min(batch, pages_at_once(processor)))
             for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]
 

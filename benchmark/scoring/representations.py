@@ -13,6 +13,7 @@ from transformers import DonutProcessor
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, pages_at_once, to_pixels
+from benchmark.models.quantized import int8_layers
 from benchmark.progress import quiet
 
 
@@ -38,7 +39,8 @@ def represent(
 ) -> Representations:
     """Mean over cells, and over the tokens of the ground truth under teacher forcing, of every stage and layer.
 
-    Stages are hooked before downsampling, decoder layers before the final norm.
+    Stages are hooked before downsampling, decoder layers before the final norm. A model with int8 layers reads one
+    document at a time, as in `benchmark.scoring.predict.decode`.
     """
     stages = list(model.encoder.encoder.layers)
     layers = list(model.decoder.model.decoder.layers)
@@ -59,7 +61,7 @@ def represent(
     handles += [layer.register_forward_hook(layer_hook(f"dec.{i}")) for i, layer in enumerate(layers)]
     try:
         with quiet(model):
-            size = min(batch, pages_at_once(processor))
+            size = 1 if int8_layers(model) else min(batch, pages_at_once(processor))
             for part, labels in zip(pages.pages.split(size), pages.labels.split(size), strict=True):
                 labels = labels.to(model.device)
                 weights = (labels != -100).unsqueeze(-1).float()

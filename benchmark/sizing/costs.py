@@ -32,15 +32,17 @@ def measure_sizes(
     device: torch.device,
     rounds: int,
 ) -> Sizes:
-    """The costs of what each strategy begins with, beside the teacher's; a start that fails costs its own row alone."""
+    """The costs of what each strategy begins with, finished, beside the teacher's; one that fails costs its own row."""
     scale, groups = references.scale, dict[str, list[Strategy]]()
     for strategy in strategies:
-        same = json.dumps(identity(strategy.start, f"strategy {strategy.name!r}: start"), sort_keys=True)
-        groups.setdefault(same, []).append(strategy)
+        parts = [identity(part, f"strategy {strategy.name!r}") for part in _untrained(strategy)]
+        groups.setdefault(json.dumps(parts, sort_keys=True), []).append(strategy)
     tables: dict[str, int] = {}
 
     def load(name: str, strategy: Strategy) -> Subject:
         model = strategy.start(references, scale, _SEED)
+        if strategy.finish is not None:
+            model = strategy.finish(model)
         assert isinstance(model, Donut)
         tables[name] = model.decoder.get_input_embeddings().weight.numel()
         return _subject(model, processor, scale, device)
@@ -58,6 +60,11 @@ def measure_sizes(
     )
 
 
+def _untrained(strategy: Strategy) -> list[object]:
+    """The parts that say what its model costs."""
+    return [strategy.start] if strategy.finish is None else [strategy.start, strategy.finish]
+
+
 def _subject(model: Donut, processor: DonutProcessor, scale: Scale, device: torch.device) -> Subject:
     """What reads a blank page: what stands on it costs nothing."""
     page = torch.full((1, scale.height, scale.width), 255, dtype=torch.uint8)
@@ -68,7 +75,7 @@ def _sized(group: Sequence[Strategy], found: Efficiency | Exception, table: int 
     return Sized(
         strategies=tuple(strategy.name for strategy in group),
         paper_names=tuple(strategy.paper_name for strategy in group if strategy.paper_name),
-        start=describe(group[0].start),
+        start=", ".join(map(describe, _untrained(group[0]))),
         reference=any(strategy.reference for strategy in group),
         token_table=table,
         efficiency=None if isinstance(found, Exception) else found,

@@ -88,10 +88,12 @@ class GivenTeacher(Zoo):
 
 def open_teacher(name: str, changes: Changes) -> GivenTeacher:
     """The given teacher, and with it the scale. `UserError` if it is no Donut that can be trained, or is too small."""
-    from benchmark.models.checkpoint import check_weights
+    from benchmark.models.checkpoint import check_weights, load_config
 
     folder = find_checkpoint(name)
     check_weights(folder)
+    if getattr(load_config(folder), "int8", None):
+        raise UserError(f"{_title(folder)} has int8 layers, which nothing trains or compresses: give it before that")
     content = content_of(folder)
     return GivenTeacher(folder, scale_of(folder, content, changes), content)
 

@@ -31,6 +31,13 @@ def broken(references, scale, seed):
 def donutbench_register_strategies():
     yield Strategy(name="broken", summary="raises", start=broken)
 """
+BYTES = """
+from benchmark import Int8, Strategy, hookimpl, reference
+
+@hookimpl
+def donutbench_register_strategies():
+    yield Strategy("bytes", "the teacher in int8", reference("teacher"), finish=Int8(), protocols=("task",))
+"""
 
 
 def run(*arguments: str) -> int:
@@ -102,6 +109,17 @@ class TestCosts:
         assert sizes is not None
         assert (sizes.weights, sizes.page) == ("My Donut", (HEIGHT, WIDTH))
         assert "Table 1" not in (out / "costs.md").read_text()
+
+    def test_a_model_is_measured_finished(self, tmp_path: Path) -> None:
+        (tmp_path / "bytes.py").write_text(BYTES)
+        names = ("--scale", "tiny", "--strategies", "teacher,bytes", "--plugin", str(tmp_path / "bytes.py"))
+        assert run(*names, "--output", str(tmp_path / "out")) == 0
+        found = rows(tmp_path / "out")
+        assert found["teacher"].strategies == ("teacher",)
+        assert found["bytes"].start == "teacher, int8 linear layers"
+        whole, small = costs_of(found["teacher"]), costs_of(found["bytes"])
+        assert small.size_dense_bytes < 0.32 * whole.size_dense_bytes
+        assert (small.macs, small.params_total) == (whole.macs, whole.params_total)
 
     def test_a_start_that_fails_costs_its_own_row(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plugin = tmp_path / "broken.py"

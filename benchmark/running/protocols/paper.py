@@ -42,9 +42,13 @@ def learns_upstream(strategy: Strategy) -> bool:
 
 
 def upstream_cell(cell: Cell, reading: Dataset) -> Cell:
-    """The cell of the upstream model: at the budget's own rate, whatever that of the task."""
+    """The cell of the upstream model: at the budget's own rate, whatever that of the task.
+
+    What trains is not finished there, for the task trains it on.
+    """
     options = tuple(option for option in cell.options if option[0] != "rate")
-    strategy = replace(cell.strategy, rate=1.0)
+    finish = cell.strategy.finish if cell.strategy.objective is None else None
+    strategy = replace(cell.strategy, rate=1.0, finish=finish)
     return replace(cell, strategy=strategy, dataset=reading, options=options)
 
 
