@@ -72,7 +72,7 @@ class _Made:
     def calibration(self, count: int, draw: int = 0) -> Calibration:
         return self.references.calibration(count, draw)
 
-    def tokens(self, count: int) -> tuple[int, ...]:
+    def tokens(self, count: int) -> frozenset[int]:
         return self.references.tokens(count)
 
 
