@@ -142,12 +142,13 @@ def _joined(*projections: nn.Module) -> _Projection:
     """One projection that writes side by side what these write.
 
     Plain linear layers become one product, and so do int8 ones; those with a hook do not, for it may make new weights
-    at each call (`torch.nn.utils.prune`).
+    at each call (`torch.nn.utils.prune`), or add to what they write (LoRA).
     """
-    int8 = [part for part in projections if type(part) is Int8Linear and not part._forward_pre_hooks]
+    unhooked = [part for part in projections if not (part._forward_pre_hooks or part._forward_hooks)]
+    int8 = [part for part in unhooked if type(part) is Int8Linear]
     if len(int8) == len(projections):
         return joined(int8)
-    plain = [part for part in projections if type(part) is nn.Linear and not part._forward_pre_hooks]
+    plain = [part for part in unhooked if type(part) is nn.Linear]
     if len(plain) < len(projections):
         return lambda states: torch.cat([part(states) for part in projections], -1)
     weight = torch.cat([part.weight for part in plain])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.errors import UserError
-from benchmark.slicing.options import Allocation, Importance, Kind, Measure, check_choice, share_of
+from benchmark.slicing.options import Allocation, Importance, Kind, Measure, check_calibration, check_choice, share_of
 from benchmark.steps import Step
 from benchmark.types import References
 
@@ -49,8 +49,7 @@ class Sliced:
         if self.importance == "spacing" and self.kind != "layers":
             raise UserError(f"importance spacing is for layers, and not for {_NAMES[self.kind]}")
         share_of(self.ratio)
-        if self.documents < 1:
-            raise UserError(f"an importance that looks at data needs at least 1 document, not {self.documents}")
+        check_calibration(self.documents, self.draw)
 
     @property
     def share(self) -> float:

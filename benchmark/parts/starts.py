@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from benchmark.errors import UserError
-from benchmark.slicing.options import check_choice, share_of
+from benchmark.slicing.options import check_calibration, check_choice, share_of
 from benchmark.steps import Step
 from benchmark.types import Allocation, Calibration, References
 
@@ -80,10 +80,7 @@ class Calibrated:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        if self.documents < 1:
-            raise UserError(f"what looks at data needs at least 1 document, not {self.documents}")
-        if self.draw < 0:
-            raise UserError(f"draws of documents are counted from 0, and there is none of number {self.draw}")
+        check_calibration(self.documents, self.draw)
 
     def calibration(self, references: References) -> Calibration:
         return references.calibration(self.documents, self.draw)

@@ -44,14 +44,15 @@ def methods_table(sections: Sections, teds: Teds) -> list[str]:
     if other is None:
         return []
     verdicts = {setting: _beside(other, of, teds) for setting, of in sections.items()}
-    methods = sorted(_methods(rows), key=lambda method: -_mean(rows, method.name))
+    methods = sorted(_methods(rows), key=lambda method: _place(rows, method.name))
     lines = [_line(method, other, rows, verdicts) for method in methods]
     frame = pd.DataFrame(lines, columns=[*_HEADER], dtype=object)
     names = " / ".join(setting.dataset for setting in sections)
     said = (
         f"N-TED on {escaped(names)}, {escaped(next(iter(sections)).conditions)}: of what a method begins with, nothing "
         f"trained, and of what it is in the end. *Better* and *worse* than {METHOD} (`{other}`) are decisive "
-        "differences on the same documents, anything else is not told apart. Bytes and time: shares of the teacher's."
+        "differences on the same documents, anything else is not told apart; of a row of one seed that is said of the "
+        "one checkpoint, and another seed can turn it. Bytes and time: shares of the teacher's."
     )
     return [said, markdown(frame, ["left", "left", "right", "right", "left", "right", "right", "left"])]
 
@@ -80,10 +81,14 @@ def _line(
     rows: Mapping[Setting, Mapping[str, Row]],
     verdicts: Mapping[Setting, Mapping[str, Compared]],
 ) -> list[str]:
-    first = next(of[method.name] for of in rows.values() if method.name in of)
-    record, teacher = first.records[0], _teacher(rows)
+    own = next(of for of in rows.values() if method.name in of)
+    first, teacher = own[method.name], next((row for row in own.values() if row.reference), None)
+    record = first.records[0]
     packed, whole = first.mean(PACKED.get), teacher and teacher.mean(PACKED.get)
     verdict = "what the others stand beside" if method.name == other else _verdict(method.name, verdicts)
+    seeds = [len(of[method.name].scored) for of in rows.values() if method.name in of]
+    if verdict and method.trained and method.name != other and min(seeds) < 2:
+        verdict += ", one seed"
     return [
         method.name,
         record.summary,
@@ -94,10 +99,6 @@ def _line(
         RATIO.text(first),
         record.paper,
     ]
-
-
-def _teacher(rows: Mapping[Setting, Mapping[str, Row]]) -> Row | None:
-    return next((row for of in rows.values() for row in of.values() if row.reference), None)
 
 
 def _scores(name: str | None, rows: Mapping[Setting, Mapping[str, Row]]) -> str:
@@ -119,6 +120,7 @@ def _word(one: Compared) -> str:
     return "better" if one.difference.value > 0 else "worse"
 
 
-def _mean(rows: Mapping[Setting, Mapping[str, Row]], name: str) -> float:
+def _place(rows: Mapping[Setting, Mapping[str, Row]], name: str) -> tuple[bool, float]:
+    """The best first, and those last that lack a score."""
     means = [mean for of in rows.values() if name in of and (mean := of[name].mean(TED.get)) is not None]
-    return fmean(means) if means else 0.0
+    return len(means) < len(rows), -fmean(means) if means else 0.0

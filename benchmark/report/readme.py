@@ -70,9 +70,10 @@ def _read_text(readme: Path) -> str:
 
 def methods_markdown(records: Sequence[Record], teds: Teds) -> list[str]:
     """The table of methods of the practical protocol, of the paper's where that one was not run."""
-    of_protocol = {of.protocol: sections for of, sections in _tables(records).items() if not of.options}
-    sections = of_protocol.get("task") or of_protocol.get("paper") or {}
-    return methods_table(sections, teds)
+    tables = [(of.protocol, sections) for of, sections in _tables(records).items() if not of.options]
+    # Of several budgets, scales or devices the one that has the most rows.
+    tables.sort(key=lambda table: (table[0] == "task", sum(map(len, table[1].values()))))
+    return methods_table(tables[-1][1], teds) if tables else []
 
 
 def _tables(records: Sequence[Record]) -> dict[Setting, Sections]:

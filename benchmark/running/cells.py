@@ -126,7 +126,7 @@ def with_options(strategies: Iterable[Strategy], options: Mapping[str, str]) -> 
     `UserError` for an option that no strategy has, or a value that does not fit.
     """
     chosen = list(strategies)
-    known = {name for strategy in chosen for name in _options_of(strategy)}
+    known = {name for strategy in chosen for name in options_of(strategy)}
     for name in options:
         check_known("option", name, known)
     return [_with_options(strategy, options) for strategy in chosen]
@@ -139,12 +139,12 @@ def _with_options(strategy: Strategy, options: Mapping[str, str]) -> tuple[Strat
     if trains and "rate" in options:
         changes["rate"] = _convert("rate", options["rate"], strategy.rate)
     changed = replace(strategy, **changes)
-    before, now = _options_of(strategy), _options_of(changed)
+    before, now = options_of(strategy), options_of(changed)
     # By the value and not by how it was typed, so that 0.50 and 0.5 are one cell.
     return changed, tuple((name, str(now[name][0])) for name in sorted(options) if before.get(name) != now.get(name))
 
 
-def _options_of(strategy: Strategy) -> dict[str, list[Any]]:
+def options_of(strategy: Strategy) -> dict[str, list[Any]]:
     """The values of each option: several where parts share its name."""
     options: dict[str, list[Any]] = {}
     for part in parts_of(strategy).values():

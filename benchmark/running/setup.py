@@ -123,7 +123,9 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
             name: f"{name} is left out: it compares over a whole batch, which --accumulate and a launch of "
             "several processes divide; --checkpointing saves memory too"
             for name, objective in objectives.items()
-            if objective is not None and getattr(objective, "whole_batch", objective.teaching == "features")
+            if objective is not None
+            # Parts that learn are averaged over no processes.
+            and (hasattr(objective, "parts") or getattr(objective, "whole_batch", objective.teaching == "features"))
         }
     if len(left_out) == len(config.strategies):
         raise UserError("; ".join(left_out.values()))

@@ -131,7 +131,8 @@ class Shared:
 
     def _calibration(self, cell: Cell, count: int, draw: int) -> Calibration:
         processor = self.processor(cell.dataset)
-        found = self._encoded(cell, "train", cell.seed, count, processor, skip=draw * count)
+        skip = draw * _cut(count, cell.limit)
+        found = self._encoded(cell, "train", cell.seed, count, processor, skip)
         prompt = int(processor.tokenizer.convert_tokens_to_ids(prompt_of(cell.dataset)))
         inputs = decoder_inputs(found.labels, prompt, processor.tokenizer.pad_token_id)
         return Calibration(to_pixels(processor, found.pages[:]), inputs, found.labels)
@@ -166,7 +167,7 @@ class Shared:
     ) -> EncodedDocuments:
         """The first documents of a split, or those after so many, from the beginning again where it ends."""
         wanted = cell.limit if count is None else _cut(count, cell.limit)
-        documents = cell.dataset.open(self.scale, split, seed, wanted and skip + wanted)
+        documents = cell.dataset.open(self.scale, split, seed, wanted and _cut(skip + wanted, cell.limit))
         if not len(documents):
             raise UserError(f"data set {cell.dataset.name} has no {split} split")
         if wanted is not None and len(documents) > wanted:  # a plugin may give more than it was asked for

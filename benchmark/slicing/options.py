@@ -28,6 +28,14 @@ def share_of(ratio: object) -> float:
     return number if number < 1 else 1 / number
 
 
+def check_calibration(documents: int, draw: int) -> None:
+    """Raise `UserError` for documents to look at that there cannot be: a count of them, and which set of as many."""
+    if documents < 1:
+        raise UserError(f"what looks at data needs at least 1 document, not {documents}")
+    if draw < 0:
+        raise UserError(f"draws of documents are counted from 0, and there is none of number {draw}")
+
+
 def check_choice(what: str, name: str, known: Any) -> None:
     """Raise `UserError` if `name` is none of a `Literal`'s."""
     if name not in get_args(known):

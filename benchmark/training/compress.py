@@ -224,12 +224,13 @@ class _Taught:
 @contextmanager
 def _unfused(model: Donut) -> Iterator[None]:
     """Fused attention tells no probabilities. Afterwards it is as before: it rounds in another way."""
-    before = model.decoder.config._attn_implementation
-    eager_attention(model)
+    inner: Donut = getattr(model, "module", model)  # that of a launch is wrapped
+    before = inner.decoder.config._attn_implementation
+    eager_attention(inner)
     try:
         yield
     finally:
-        model.decoder.set_attn_implementation(before)
+        inner.decoder.set_attn_implementation(before)
 
 
 def _tensors(outputs: Outputs) -> tuple[torch.Tensor, ...]:

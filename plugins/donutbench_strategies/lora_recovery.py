@@ -4,8 +4,8 @@ LLM-Pruner (Ma et al. 2023, sections 3.2 and 3.3): structural groups go by a fir
 and what is left recovers with LoRA (Hu et al. 2022, section 4.1): W x + alpha / r B A dropout(x), B zero at first;
 W, norms and tables are frozen. At the end the updates are added to the weights: reading costs no more than before.
 
-LLM-Pruner recovers on text by cross-entropy. Here the objective is that of every other cut row, whose full training
-(`structured-ffn-distill`) it stands beside: the same steps with a fraction of the weights moving.
+LLM-Pruner recovers on text by cross-entropy. Here the objective is that of every other cut row. It stands beside
+`structured-ffn-distill`, where all weights of a model that was cut by magnitude move for as many steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LoRA:
     """Only low-rank updates of linear layers train; the output head, which is the table of tokens, is none of them."""
 
     rank: int = 8
-    alpha: float = 16.0
+    lora_alpha: float = 16.0
     dropout: float = 0.05
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class _Adapter:
         down = nn.Linear(layer.in_features, options.rank, bias=False, device=device)
         up = nn.Linear(options.rank, layer.out_features, bias=False, device=device)
         nn.init.zeros_(up.weight)
-        self._layer, self._down, self._up, self._scale = layer, down, up, options.alpha / options.rank
+        self._layer, self._down, self._up, self._scale = layer, down, up, options.lora_alpha / options.rank
         layer.add_module("lora", nn.Sequential(nn.Dropout(options.dropout), down, up))
         self._hook = layer.register_forward_hook(self._add)
 

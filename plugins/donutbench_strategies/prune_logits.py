@@ -1,7 +1,8 @@
 """Control of the other objectives: DONUT-hole's start and mask under plain word-level distillation.
 
 `LogitDistillation` (Hinton et al. 2015, section 2; for sequences Kim and Rush 2016, section 3.1). From this row
-`prune-distill`, `prune-dist`, `prune-standardised`, `prune-attention` and `prune-sequence` differ in their objective.
+`prune-distill`, `prune-dist`, `prune-standardised`, `prune-attention` and `prune-sequence` differ in their objective,
+the last, which has no teacher beside it, in its rate too.
 """
 
 from collections.abc import Iterator

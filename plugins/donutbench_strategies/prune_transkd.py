@@ -114,7 +114,7 @@ def channel_divergence(ours: torch.Tensor, goal: torch.Tensor, temperature: floa
     """T^2 x KL(teacher || student) of where on the page each channel is, the mean over channels and documents."""
     from torch.nn.functional import kl_div
 
-    mine, theirs = ((side.flatten(2) / temperature).log_softmax(-1) for side in (ours, goal))
+    mine, theirs = ((side.float().flatten(2) / temperature).log_softmax(-1) for side in (ours, goal))
     return temperature**2 * kl_div(mine.flatten(0, 1), theirs.flatten(0, 1), reduction="batchmean", log_target=True)
 
 

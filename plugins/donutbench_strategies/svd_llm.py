@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmark import FeatureDistillation, References, Strategy, UserError, factored, hookimpl
+from benchmark import Calibrated, FeatureDistillation, References, Strategy, UserError, factored, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -26,18 +26,15 @@ _DAMPING = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Whitened:
+class Whitened(Calibrated):
     """Singular value decomposition of the weight times a root of its inputs' mean products."""
 
     scaling: str = "whitening"
-    documents: int = 32
-    draw: int = 0
 
     def __post_init__(self) -> None:
+        Calibrated.__post_init__(self)  # super() would look for the class that the decorator replaced (slots)
         if self.scaling not in _SCALINGS:
             raise UserError(f"unknown scaling {self.scaling!r}: choose from {', '.join(_SCALINGS)}")
-        if self.documents < 1:
-            raise UserError(f"whitening needs at least 1 document, not {self.documents}")
 
     def __call__(
         self, model: VisionEncoderDecoderModel, references: References, ranks: Mapping[str, int]
@@ -45,7 +42,7 @@ class Whitened:
         from benchmark import mean_products, prunable
 
         weights = prunable(model)
-        products = mean_products(model, references.calibration(self.documents, self.draw), ranks)
+        products = mean_products(model, self.calibration(references), ranks)
         return {name: self.factors(weights[name].detach(), products[name], rank) for name, rank in ranks.items()}
 
     def factors(self, weight: torch.Tensor, products: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -64,10 +64,10 @@ def test_a_start_and_what_is_distilled_from_it_share_a_line(records: list[Record
 def test_what_was_found_is_what_the_documents_say(records: list[Record]) -> None:
     found = lines(records, teds(records))
     assert found["small"]["beside DONUT-hole"] == (
-        "not told apart on receipts-mini (+0.000), worse on parcels-mini (-0.284)"
+        "not told apart on receipts-mini (+0.000), worse on parcels-mini (-0.284), one seed"
     )
     assert found["prune-finetune"]["beside DONUT-hole"] == (
-        "worse on receipts-mini (-0.023), worse on parcels-mini (-0.023)"
+        "worse on receipts-mini (-0.023), worse on parcels-mini (-0.023), one seed"
     )
 
 
@@ -84,7 +84,18 @@ def test_what_one_data_set_lacks_is_a_gap(records: list[Record]) -> None:
     records = [r for r in records if (r.strategy, r.dataset) != ("small", "parcels-mini")]
     found = lines(records, teds(records))["small"]
     assert found["trained"] == "0.784 / -"
-    assert found["beside DONUT-hole"] == "not told apart on receipts-mini (+0.000)"
+    assert found["beside DONUT-hole"] == "not told apart on receipts-mini (+0.000), one seed"
+    assert list(lines(records, teds(records)))[-1] == "small"  # what lacks a score comes last
+
+
+def test_seeds_take_the_remark_away_and_another_device_changes_nothing(
+    records: list[Record], make_record: Make, as_task: Callable[[list[Record]], list[Record]]
+) -> None:
+    more = as_task([make_record("prune-finetune", dataset, 1) for dataset in TASKS])
+    found = lines([*records, *more], teds([*records, *more]))
+    assert "one seed" not in found["prune-finetune"]["beside DONUT-hole"]
+    elsewhere = [record.model_copy(update={"device": "cuda"}) for record in records[:6]]
+    assert lines([*records, *elsewhere], teds(records)) == lines(records, teds(records))
 
 
 def test_without_the_papers_method_there_is_no_table(records: list[Record]) -> None:

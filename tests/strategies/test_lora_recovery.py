@@ -14,6 +14,7 @@ from transformers import DonutProcessor
 from benchmark import Calibration, Span, UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
+from benchmark.models.greedy import greedy
 from benchmark.scales import TINY
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.types import Dataset, References
@@ -49,11 +50,28 @@ def test_it_changes_nothing_at_first_and_merges_what_it_has_learnt(references: R
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+def test_what_is_written_while_it_trains_is_what_the_merged_model_writes(references: References) -> None:
+    """Validation reads by a decoder of its own, which joins projections into one."""
+    model, documents = cast(Donut, references.load("teacher")), references.calibration(2)
+    attached = LoRA(rank=4).attach(model, SPAN)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if ".lora." in name:
+                weight.normal_(std=0.1)
+    model.train(False)
+    start = int(documents.decoder_input_ids[0, 0])
+    before = greedy(model, documents.pixel_values, start, -1, 24)
+    attached.finish()
+    assert torch.equal(greedy(model, documents.pixel_values, start, -1, 24), before)
+    plain = greedy(cast(Donut, references.load("teacher")), documents.pixel_values, start, -1, 24)
+    assert not torch.equal(plain, before)
+
+
 def test_an_update_has_the_rank_and_the_scale(references: References) -> None:
     model = cast(Donut, references.load("teacher"))
     weight = model.decoder.model.decoder.layers[0].fc1.weight
     before = weight.detach().clone()
-    attached = LoRA(rank=3, alpha=6.0).attach(model, SPAN)
+    attached = LoRA(rank=3, lora_alpha=6.0).attach(model, SPAN)
     adapter: Any = model.decoder.model.decoder.layers[0].fc1.lora
     with torch.no_grad():
         adapter[2].weight.normal_()
