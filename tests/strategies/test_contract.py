@@ -26,7 +26,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.parts.starts import Reference, sparsity_of
 from benchmark.plugin.identity import identity
-from benchmark.running.cells import _options, _options_of, describe, parts_of, with_options
+from benchmark.running.cells import _options, describe, options_of, parts_of, with_options
 from benchmark.scales import TINY, Budget
 from benchmark.scoring.predict import mean_ted
 from benchmark.slicing.budget import TOLERANCE
@@ -52,7 +52,7 @@ WRONG = [
     pytest.param(strategy, option, value, id=f"{name}-{option}={value}")
     for name, strategy in STRATEGIES.items()
     for option, value in {"target": "x", "ratio": "x", "documents": "0"}.items()
-    if option in _options_of(strategy)
+    if option in options_of(strategy)
 ]
 
 
@@ -109,6 +109,7 @@ PROMISES = {
     "two-four": Promise(in_fours, 0.5),
     "two-four-distill": Promise(in_fours, 0.5),
     "distil-whisper": Promise(decoder_layers, 0.5),
+    "mixed-prune-distill-int8": Promise(macs, 0.5, TOLERANCE),
     "vocabulary-trim": Promise(parameters, 1.0),
     "vocabulary-trim-distill": Promise(parameters, 1.0),
     **dict.fromkeys(
@@ -195,7 +196,7 @@ def begun(strategy: Strategy, references: Noting, noise: int) -> Donut:
 def strategy(request: pytest.FixtureRequest) -> Strategy:
     """Each, with few documents to look at."""
     chosen: Strategy = request.param
-    if "documents" in _options_of(chosen):
+    if "documents" in options_of(chosen):
         ((chosen, _),) = with_options([chosen], {"documents": str(DOCUMENTS)})
     return chosen
 

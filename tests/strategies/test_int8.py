@@ -75,7 +75,7 @@ class TestInt8:
 
 class TestComposed:
     def test_it_cuts_then_prunes_what_is_left(self, references: OfReceipts) -> None:
-        row, before = strategy("composed"), fingerprint(references.teacher)
+        row, before = strategy("mixed_prune_distill_int8"), fingerprint(references.teacher)
         model = row.start(references, TINY, 0)
         assert isinstance(model, Donut)
         macs = donut_macs(model, PAGE, 64).total / donut_macs(references.teacher, PAGE, 64).total
@@ -96,7 +96,7 @@ class TestComposed:
         assert fingerprint(again) == fingerprint(model)
 
     def test_zeros_outlast_the_finish(self, references: OfReceipts) -> None:
-        row = strategy("composed")
+        row = strategy("mixed_prune_distill_int8")
         model = row.start(references, TINY, 0)
         gone = {name: w == 0 for name, w in prunable(model).items()}
         assert row.finish is not None
@@ -104,7 +104,7 @@ class TestComposed:
         assert all(bool((w[gone[name]] == 0).all()) for name, w in prunable(model).items())
 
     def test_its_budgets_are_options(self) -> None:
-        row = strategy("composed")
+        row = strategy("mixed_prune_distill_int8")
         wanted = {"ratio": "0.7", "layers": "0.9", "width": "1.0", "target": "0.6"}
         ((changed, options),) = with_options([row], wanted)
         assert dict(options) == wanted

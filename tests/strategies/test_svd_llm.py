@@ -56,7 +56,7 @@ def test_it_is_what_the_principal_components_of_the_outputs_leave(rank: int) -> 
 def test_inputs_of_one_size_that_do_not_go_together_are_plain_truncation() -> None:
     weight = matrix(10, 14, seed=2)
     for scaling in ("whitening", "diagonal"):
-        down, up = Whitened(scaling).factors(weight, 3 * torch.eye(14, dtype=torch.float64), 4)
+        down, up = Whitened(scaling=scaling).factors(weight, 3 * torch.eye(14, dtype=torch.float64), 4)
         plain, first = Truncated().factors(weight, 4)
         assert torch.allclose(up @ down, first @ plain)
 
@@ -66,7 +66,7 @@ def test_the_diagonal_scales_by_the_root_of_a_size() -> None:
     weight = matrix(6, 5, seed=1)
     sizes = torch.tensor([1, 16, 1, 4, 9], dtype=torch.float64)
     products = torch.outer(sizes, sizes)  # inputs that are one input
-    down, up = Whitened("diagonal").factors(weight, products, 2)
+    down, up = Whitened(scaling="diagonal").factors(weight, products, 2)
     # The damping counts for every input.
     roots = (sizes.square() + svd_llm._DAMPING * sizes.square().mean()).pow(0.25)
     left, values, right = torch.linalg.svd(weight * roots, full_matrices=False)
@@ -130,7 +130,7 @@ def test_inputs_that_never_occur_are_no_end() -> None:
     weight, given = matrix(10, 14, seed=2), inputs(6, 14)
     given[:, 3] = 0
     for scaling in ("whitening", "diagonal"):
-        down, up = Whitened(scaling).factors(weight.float(), given.T @ given / 6, 5)
+        down, up = Whitened(scaling=scaling).factors(weight.float(), given.T @ given / 6, 5)
         assert torch.isfinite(up @ down).all()
 
 
@@ -138,7 +138,7 @@ def test_inputs_that_never_occur_are_no_end() -> None:
     ("options", "reason"),
     [
         ({"scaling": "half"}, r"^unknown scaling 'half': choose from whitening, diagonal$"),
-        ({"documents": 0}, r"^whitening needs at least 1 document, not 0$"),
+        ({"documents": 0}, r"^what looks at data needs at least 1 document, not 0$"),
     ],
 )
 def test_wrong_options_are_told(options: dict[str, Any], reason: str) -> None:
@@ -151,7 +151,8 @@ def test_rows() -> None:
     assert (alone.name, distilled.name) == ("svd-llm", "svd-llm-distill")
     assert str(alone.start) == "teacher, linear layers factored by SVD-LLM to 75.0% of its parameters"
     assert (
-        str(Factored(Whitened("diagonal"), 2)) == "teacher, linear layers factored by ASVD to 50.0% of its parameters"
+        str(Factored(Whitened(scaling="diagonal"), 2))
+        == "teacher, linear layers factored by ASVD to 50.0% of its parameters"
     )
     assert alone.protocols == distilled.protocols == ("task",)
     assert (alone.objective, distilled.constraint) == (None, None)
