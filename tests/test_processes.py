@@ -159,7 +159,7 @@ class TestLaunch:
         assert both.scale.name == "tiny-accumulate4"
         assert [(job.name, job.key) for job in both.jobs] == [(job.name, job.key) for job in alone.jobs]
         assert both.remarks == alone.remarks
-        assert both.remarks[0].startswith("prune-distill is left out: it compares features over a whole batch")
+        assert both.remarks[0].startswith("prune-distill is left out: it compares over a whole batch")
         assert shared_by(both).mechanics.accumulate == 2
         assert not both.console.quiet
 

@@ -23,7 +23,6 @@ from benchmark import (
     Teaching,
     UserError,
     hookimpl,
-    keep_decoder_layers,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class Shallow:
         there, kept = model.decoder.config.decoder_layers, self.decoder_layers
         if kept > there:
             raise UserError(f"the teacher's decoder has {there} layers, of which {kept} cannot stay")
+        from benchmark import keep_decoder_layers
+
         keep_decoder_layers(model, [i * (there - 1) // (kept - 1) for i in range(kept)])
         return model
 

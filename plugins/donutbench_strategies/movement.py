@@ -27,7 +27,6 @@ from benchmark import (
     Span,
     Strategy,
     hookimpl,
-    prunable,
     reference,
 )
 
@@ -67,6 +66,8 @@ class Moving(Attached):
     """The scores of one training."""
 
     def __init__(self, model: VisionEncoderDecoderModel, span: Span, mask: CubicMask, initial: float) -> None:
+        from benchmark import prunable
+
         self._weights = prunable(model)
         self._scores = {name: initial / 2 * weight.detach().square() for name, weight in self._weights.items()}
         self._mask = replace(mask, score=_Learnt(self._scores)).attach(model, span)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmark import FeatureDistillation, References, Scale, Strategy, UserError, hookimpl, keep_tokens
+from benchmark import FeatureDistillation, References, Scale, Strategy, UserError, hookimpl
 
 if TYPE_CHECKING:
     from transformers import VisionEncoderDecoderModel
@@ -35,6 +35,8 @@ class Trimmed:
 
     def __call__(self, references: References, scale: Scale, seed: int) -> "VisionEncoderDecoderModel":
         model = references.load("teacher")
+        from benchmark import keep_tokens
+
         keep_tokens(model, references.tokens(self.documents))
         return model
 

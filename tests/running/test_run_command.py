@@ -69,7 +69,7 @@ def test_a_batch_in_parts_is_for_any_scale_and_for_no_features(
     rows = ("--strategies", "prune-finetune,prune-distill", "--datasets", "receipts-mini", "--protocol", "task")
     assert main(["run", *rows, "--accumulate", "2", "--dry-run", "--output", str(tmp_path)]) == 0
     left_out, *lines = capfd.readouterr().out.splitlines()
-    assert left_out.startswith("prune-distill is left out: it compares features over a whole batch")
+    assert left_out.startswith("prune-distill is left out: it compares over a whole batch")
     assert lines[0] == "1. prune-finetune on receipts-mini, seed 0: to do"
 
 

