@@ -207,9 +207,10 @@ class _Taught:
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
         teacher = None if self._teaching in ("none", "answers") else self._teacher(batch)
         student = self._data.outputs_of(model, batch, self._teaching)
+        own = _unwrapped(model)
         if teacher is not None:
-            teacher = read_alike(model, teacher, to_pixels(self._data.processor, batch["pages"]))
-        loss = self._objective(*written_alike(model, student, teacher, batch["labels"]))
+            teacher = read_alike(own, teacher, to_pixels(self._data.processor, batch["pages"]))
+        loss = self._objective(*written_alike(own, student, teacher, batch["labels"]))
         penalty = self._attached.penalty()
         return loss if penalty is None else loss + penalty
 
@@ -221,10 +222,16 @@ class _Taught:
             return self._data.outputs_of(self._data.teacher, batch, self._teaching)
 
 
+def _unwrapped(model: Donut) -> Donut:
+    """The model itself, which is wrapped in a launch of several processes."""
+    own: Donut = getattr(model, "module", model)
+    return own
+
+
 @contextmanager
 def _unfused(model: Donut) -> Iterator[None]:
     """Fused attention tells no probabilities. Afterwards it is as before: it rounds in another way."""
-    inner: Donut = getattr(model, "module", model)  # that of a launch is wrapped
+    inner = _unwrapped(model)
     before = inner.decoder.config._attn_implementation
     eager_attention(inner)
     try:
