@@ -208,7 +208,8 @@ class _Taught:
         teacher = None if self._teaching in ("none", "answers") else self._teacher(batch)
         student = self._data.outputs_of(model, batch, self._teaching)
         own = _unwrapped(model)
-        if teacher is not None:
+        # Few students read some cells alone, and pixels are made anew for this.
+        if teacher is not None and own.encoder.selection is not None:
             teacher = read_alike(own, teacher, to_pixels(self._data.processor, batch["pages"]))
         loss = self._objective(*written_alike(own, student, teacher, batch["labels"]))
         penalty = self._attached.penalty()
