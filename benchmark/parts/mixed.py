@@ -23,7 +23,7 @@ class Mixed:
     """The teacher with fewer layers, channels and heads, and then so few FFN units that `ratio` of it is left.
 
     `layers`, `width` and `heads` are what each leaves of the cost that it finds, in this order; at 1 it is left alone.
-    The other options are those of `sliced`.
+    The other options are those of `sliced`; layers go by spacing, unless `importance` is ``activation``.
     """
 
     ratio: float
@@ -60,7 +60,7 @@ class Mixed:
     def _cuts(self) -> Iterator[Sliced]:
         """What is cut before the FFN units."""
         if self.layers < 1:
-            yield Sliced("layers", self.layers, "spacing", self.of)
+            yield self._cut("layers", self.layers)
         if self.width < 1:
             yield self._cut("width", self.width)
         if self.heads < 1:
@@ -70,7 +70,8 @@ class Mixed:
         return self._cut("ffn", ratio)
 
     def _cut(self, kind: Kind, ratio: float) -> Sliced:
-        return Sliced(kind, ratio, self.importance, self.of, documents=self.documents, draw=self.draw)
+        by: Importance = "spacing" if kind == "layers" and self.importance != "activation" else self.importance
+        return Sliced(kind, ratio, by, self.of, documents=self.documents, draw=self.draw)
 
     def __str__(self) -> str:
         shares = {"layers": self.layers, "channels": self.width, "heads": self.heads}
@@ -78,6 +79,8 @@ class Mixed:
         return f"teacher, cut to {self._ffn(self.ratio).share:.1%} of its {self.of}: {', '.join(parts)}"
 
 
-def mixed(ratio: float, layers: float = 1.0, width: float = 1.0, heads: float = 1.0) -> Mixed:
+def mixed(
+    ratio: float, layers: float = 1.0, width: float = 1.0, heads: float = 1.0, importance: Importance = "magnitude"
+) -> Mixed:
     """Begin with the teacher without some of its layers, channels, heads and FFN units, to one budget."""
-    return Mixed(ratio, layers, width, heads)
+    return Mixed(ratio, layers, width, heads, importance)

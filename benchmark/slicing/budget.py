@@ -44,7 +44,8 @@ def cut_to(
 
     Parameters are those that are no embeddings; multiply-accumulates those of a `page` (height, width) of 64 tokens.
     Under a ``uniform`` allocation every group loses the same share of its units, under a ``global`` one those units go
-    whose scores are lowest beside the mean of their group. `ValueError` if nothing comes within `TOLERANCE`.
+    whose scores are lowest beside the mean of their group, under an ``absolute`` one those of the lowest scores.
+    `ValueError` if nothing comes within `TOLERANCE`.
     """
     sketch = sketched(model)
     whole = _cost(sketch, of, page)
@@ -109,9 +110,14 @@ def _ordered(group: Group, scores: torch.Tensor, allocation: Allocation) -> list
         size = (group.count - gone) % grain or grain
         units = tuple(order[gone : gone + size])
         gone += size
-        relative = float(scores[list(units)].mean() / scores.mean().clamp(min=torch.finfo(scores.dtype).tiny))
-        removals.append((gone / group.count if allocation == "uniform" else relative, units))
+        removals.append((gone / group.count if allocation == "uniform" else _worth(scores, units, allocation), units))
     return removals
+
+
+def _worth(scores: torch.Tensor, units: tuple[int, ...], allocation: Allocation) -> float:
+    """The mean score of some units, beside that of their group unless it is ``absolute``."""
+    mean = scores[list(units)].mean()
+    return float(mean if allocation == "absolute" else mean / scores.mean().clamp(min=torch.finfo(scores.dtype).tiny))
 
 
 def _kept(scores: Scores, removals: Removals) -> dict[Group, list[int]]:

@@ -12,8 +12,9 @@ Importance = Literal["magnitude", "taylor", "activation", "random", "spacing"]
 """What goes first: see `benchmark.slicing.importance`."""
 Measure = Literal["parameters", "macs"]
 """What a budget is a share of: parameters that are no embeddings, or multiply-accumulates."""
-Allocation = Literal["uniform", "global"]
-"""Whether every group loses the same share, or the units that are worth least beside their group go first."""
+Allocation = Literal["uniform", "global", "absolute"]
+"""Whether every group loses the same share, or the units go first that are worth least beside their group, or least of
+all."""
 
 
 def share_of(ratio: object) -> float:

@@ -17,6 +17,7 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.scales import TINY, Budget
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.types import Constraint, Dataset
+from donutbench_strategies.cofi import Gates
 from donutbench_strategies.homodistil import Homotopy
 from donutbench_strategies.movement import Movement
 from tests.strategies.steps import same, weights, zeros
@@ -27,6 +28,8 @@ CONSTRAINTS: dict[str, Constraint] = {
     "prune-once": CubicMask(schedule=RAMP, returns=True),
     "movement": Movement(CubicMask(schedule=RAMP, returns=True)),
     "homodistil": Homotopy(0.9, RAMP),
+    "cofi": Gates(0.9, ramp=0.2, end=0.8),
+    "cofi, after its cut": Gates(0.9, ramp=0.2, end=0.4),
 }
 BUDGET = Budget(0, 10, batch=2, learning_rate=0.01, evaluations=5, save_steps=1)
 
