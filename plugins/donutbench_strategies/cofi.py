@@ -33,16 +33,16 @@ _GATES, _LAYERS, _MULTIPLIERS = "unit.", "sublayer.", "multipliers"
 class Gates:
     """Which units go is learnt by gates, until `ratio` of the parameters is left.
 
-    The target is reached at the share `ramp` of the training, and the units are cut at `end`. Gates begin with log a =
+    The target falls from what is expected in the beginning, is reached at the share `ramp` of the training, and the units are cut at `end`. Gates begin with log a =
     `initial`, and learn at `gate_rate`; the multipliers at `multiplier_rate`.
     """
 
     ratio: float
-    ramp: float = 0.25
+    ramp: float = 0.4
     end: float = 0.5
     initial: float = 3.0
-    gate_rate: float = 0.1
-    multiplier_rate: float = 1.0
+    gate_rate: float = 0.2
+    multiplier_rate: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("ratio", "ramp", "end", "initial", "gate_rate", "multiplier_rate"):
@@ -81,6 +81,7 @@ class Gating(Attached):
             "gates": torch.optim.Adam([*self._log_alpha.values()], constraint.gate_rate),
             "ascent": torch.optim.Adam([self._multipliers], constraint.multiplier_rate, maximize=True),
         }
+        self._first = float(self._units.left(self.expected()).detach())
         self._generator = torch.Generator().manual_seed(0)
         self._noise: dict[str, torch.Tensor] = {}
         self._draw()
@@ -114,7 +115,7 @@ class Gating(Attached):
     def penalty(self) -> torch.Tensor | None:
         if self._chosen:
             return None
-        target = 1 - (1 - self._share) * min(1.0, self._step / self._ramp)
+        target = self._first + (self._share - self._first) * min(1.0, self._step / self._ramp)
         excess = self._units.left(self.expected()) - target
         first, second = self._multipliers
         added: torch.Tensor = first * excess + second * excess.square()

@@ -75,7 +75,7 @@ def test_the_loss_asks_for_fewer_the_longer_it_takes(model: Donut) -> None:
     attached = gating(model)
     left = float(attached._units.left(attached.expected()).detach())
     attached._multipliers = torch.tensor([2.0, 3.0])
-    for step, target in ((0, 1.0), (1, 1 - 0.25 / 3), (3, 0.75), (5, 0.75)):
+    for step, target in ((0, left), (1, left - (left - 0.75) / 5), (5, 0.75), (7, 0.75)):
         attached._step = step
         penalty = attached.penalty()
         assert penalty is not None
