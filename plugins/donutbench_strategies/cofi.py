@@ -33,8 +33,9 @@ _GATES, _LAYERS, _MULTIPLIERS = "unit.", "sublayer.", "multipliers"
 class Gates:
     """Which units go is learnt by gates, until `ratio` of the parameters is left.
 
-    The target falls from what is expected in the beginning, is reached at the share `ramp` of the training, and the units are cut at `end`. Gates begin with log a =
-    `initial`, and learn at `gate_rate`; the multipliers at `multiplier_rate`.
+    The target falls from what is expected in the beginning, is reached at the share `ramp` of the training, and the
+    units are cut at `end`. Gates begin with log a = `initial`, and learn at `gate_rate`; the multipliers at
+    `multiplier_rate`.
     """
 
     ratio: float
