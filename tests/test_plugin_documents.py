@@ -149,7 +149,8 @@ def test_no_more_than_was_asked_for_and_fewer_are_fine() -> None:
 def test_what_is_read_is_plain() -> None:
     image: Any = Image.fromarray(PAGE)
     (document,) = read([replace(GOOD, page=image, ground_truth={"total": (np.int64(3),)}, alternatives=[{}])])  # type: ignore[arg-type]
-    assert (document.page.shape, document.page.dtype) == ((8, 12, 3), np.uint8)
+    assert document.page.shape == (8, 12, 3)
+    assert document.page.dtype == np.uint8
     assert document.ground_truth == {"total": [3]}
     assert document.alternatives == ({},)
 

@@ -74,9 +74,12 @@ def _is_rate(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_place(value: Any) -> bool:
+    return isinstance(value, (float, int, np.number))
+
+
 def _is_glyph(value: Any) -> bool:
-    places = (float, int, np.number)
-    return type(value) is Glyph and isinstance(value.x, places) and isinstance(value.y, places)
+    return type(value) is Glyph and _is_place(value.x) and _is_place(value.y)
 
 
 def _several(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
