@@ -22,10 +22,15 @@ class SharedFailure(Exception):
     """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
 
 
+def one_line(text: str) -> str:
+    """A text in one line that a file can hold: half a pair of surrogates, as in odd file names, becomes its number."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
+
+
 def error_line(error: BaseException) -> str:
-    """The kind of an error and what it says."""
+    """The kind of an error and what it says, in one line (`one_line`)."""
     try:
-        message = " ".join(str(error).split())
+        message = one_line(str(error))
     except Exception:  # that of a plugin may raise anything
         message = ""
     if isinstance(error, SharedFailure):

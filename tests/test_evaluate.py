@@ -322,7 +322,7 @@ class TestCeiling:
         page = np.zeros((TINY.height, TINY.width), np.uint8)
         documents = [Document(str(number), page, truth) for number, truth in enumerate(truths)]
         pages = encode_documents(documents, processor, longest)
-        return Evaluator(bills, processor, pages, truths, longest)
+        return Evaluator(bills, processor, pages, pages.ground_truths, longest)
 
     @pytest.mark.parametrize("kind", PERFECT)
     def test_it_is_known_before_anything_is_read(self, kind: str) -> None:

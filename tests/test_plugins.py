@@ -168,6 +168,13 @@ HOOK = "from benchmark import hookimpl\n\n@hookimpl\ndef donutbench_register_dat
         (HOOK + "    return [1 / 0]\n", "donutbench_register_datasets fails: ZeroDivisionError"),
         (HOOK + "    return None\n", "donutbench_register_datasets fails: TypeError"),
         (HOOK + "    yield 'cord'\n", "donutbench_register_datasets yields 'cord', which is not a Dataset"),
+        (HOOK + "    yield 7\n", "donutbench_register_datasets yields 7, which is not a Dataset"),
+        (HOOK + "    return 7\n", "donutbench_register_datasets fails: TypeError: 'int' object is not iterable"),
+        (
+            HOOK + "    class Shy:\n        def __repr__(self): raise RuntimeError\n    yield Shy()\n",
+            "donutbench_register_datasets yields a Shy, which is not a Dataset",
+        ),
+        (HOOK + "    raise OSError('\\udc80')\n", r"donutbench_register_datasets fails: OSError: \udc80 (plugin0.py"),
         (HOOK + "    return []\n", "registers no strategy and no data set"),
         ("x = 1\n", "registers no strategy and no data set"),
         (STRATEGY.format(name="Not A Name"), "'Not A Name' must be lower-case"),
@@ -214,6 +221,9 @@ def test_an_installed_plugin_that_leaves_is_named_too(install: Install) -> None:
         ("objective=loss, constraint=5", "its constraint is 5, not what has an attach"),
         ("protocols='task'", "has the protocols 'task'"),
         ("reference='yes'", "its reference is 'yes', not True or False"),
+        ("rate='fast'", "donutbench_register_strategies fails: TypeError"),
+        ("rate=True", "its rate is True, not a number"),
+        ("finish=5", "its finish is 5, not what can be called, or None"),
         ("name=None", "strategy name None must be"),
         ("name=7", "its name is 7, not text"),
     ],
@@ -252,6 +262,8 @@ def donutbench_register_strategies():
         ("open=None", "its open is None, not what can be called"),
         ("version=2", "its version is 2, not text"),
         ("notes=['a']", "its notes is ['a'], not a tuple of texts"),
+        ("options={'split': 1}", "its options is {'split': 1}, not a tuple of pairs of texts"),
+        ("options=(('split', 1),)", "its options is (('split', 1),), not a tuple of pairs of texts"),
     ],
 )
 def test_a_wrong_field_of_a_data_set_is_named(field: str, wanted: str, plugin: Callable[[str], Path]) -> None:

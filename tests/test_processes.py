@@ -145,6 +145,7 @@ class TestAlone:
         assert error_line(ValueError("no\n luck")) == "ValueError: no luck"
         assert error_line(SharedFailure("ValueError: no luck")) == "ValueError: no luck"
         assert error_line(OutputError()) == "OutputError: no message"
+        assert error_line(OSError("no \udc80.png")) == r"OSError: no \udc80.png", "what a record can hold"
 
 
 class TestLaunch:

@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from benchmark.errors import UserError
-from benchmark.page import to_page
+from benchmark.plugin.documents import open_documents
 from benchmark.scales import Scale
-from benchmark.truth import plain
 from benchmark.types import SPLITS, Dataset, Document
 
 
@@ -20,7 +19,7 @@ def write_folder(dataset: Dataset, scale: Scale, target: Path, documents: int, s
     """Write `documents` training documents to `target`, and a tenth of that, at least 1, for other splits.
 
     The folder appears whole or not at all. Raises `UserError` if `target` is there already and is not an
-    empty folder, or if `documents` is not positive.
+    empty folder, if `documents` is not positive, and as `open_documents` and `Opened`.
     """
     if documents < 1:
         raise UserError(f"cannot generate {documents} documents: at least 1")
@@ -31,7 +30,7 @@ def write_folder(dataset: Dataset, scale: Scale, target: Path, documents: int, s
         whole = Path(parts) / "whole"
         for split in SPLITS:
             count = documents if split == "train" else max(1, documents // 10)
-            _write_split(whole / split, dataset.open(scale, split, seed, count))
+            _write_split(whole / split, open_documents(dataset, scale, split, seed, count))
         whole.replace(target)
 
 
@@ -40,8 +39,6 @@ def _write_split(folder: Path, documents: Sequence[Document]) -> None:
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for index, document in enumerate(documents):
             name = f"{index:06d}.png"
-            Image.fromarray(to_page(document.page, f"document {document.id}")).save(folder / name)
-            truth = json.dumps(
-                {"gt_parse": plain(document.ground_truth, f"document {document.id}")}, ensure_ascii=False
-            )
+            Image.fromarray(document.page).save(folder / name)
+            truth = json.dumps({"gt_parse": document.ground_truth}, ensure_ascii=False)
             metadata.write(json.dumps({"file_name": name, "ground_truth": truth}, ensure_ascii=False) + "\n")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DonutProcessor
 
+from benchmark.errors import error_line
 from benchmark.measure.computation import signature
 from benchmark.measure.energy import find_counter
 from benchmark.measure.latency import Latency, Read, fitted, measure_latency, read_fixed, reader
@@ -125,8 +126,12 @@ def _count(load: Load, computations: dict[str, _Computation], others: Apart | No
             computation=name,
             peak_memory_bytes=computations[name].peak_memory_bytes,
         )
+    except KeyboardInterrupt:
+        raise
     except Exception as error:
         return error
+    except BaseException as error:  # a plugin may raise anything, even SystemExit
+        return RuntimeError(error_line(error))
 
 
 def _without_models(outcome: Costs) -> Costs:

@@ -28,6 +28,13 @@ from benchmark.progress import silent
 from benchmark.scales import Architecture, Scale
 
 
+def donut_of(model: object, how: str) -> Donut:
+    """What a part of a strategy has made. Raises `TypeError`, which begins with `how` it came, if that is no Donut."""
+    if not isinstance(model, Donut):
+        raise TypeError(f"{how} a {type(model).__name__}, not a Donut")
+    return model
+
+
 class Adapter(nn.Module):
     """The paper's adapter bottleneck (section 2.2, after Houlsby et al. 2019): down, GELU, up, residual."""
 

@@ -16,8 +16,8 @@ from transformers import DonutProcessor
 from benchmark.errors import UserError
 from benchmark.models.pages import LazyPages, Pages, stacked
 from benchmark.models.processor import categories_of, encode, fit_page
-from benchmark.page import to_page
-from benchmark.truth import Losses, check_keys, plain, to_text
+from benchmark.plugin.documents import Opened, opened
+from benchmark.truth import Losses, check_keys, to_text
 from benchmark.types import Document, Json, Page
 
 LARGEST_IN_MEMORY = 2**31
@@ -61,22 +61,25 @@ class EncodedDocuments:
 
 
 def encode_documents(
-    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, where: str = ""
+    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1
 ) -> EncodedDocuments:
     """Render or read all documents. Of pages that are larger than `LARGEST_IN_MEMORY` together none is kept.
 
-    Raises `UserError` if there are none, a page is none, or a ground truth is no JSON or has keys that tags cannot
-    carry; `where`, the data set and split, is named then.
+    Raises `UserError` if there are none, for one that is not what it has to be (`benchmark.plugin.documents`), for keys
+    that tags cannot carry, and for two of one id where they have to be distinct.
     """
-    if not len(documents):
-        raise UserError("this split holds no documents")
+    checked = opened(documents)
     kept: list[Document] = []
     pages: list[Page] = []
     spellings: dict[str, str] = {}
-    fit = partial(_fitted, processor=processor, where=where)
+    ids: set[str] = set()
+    fit = partial(_fitted, processor=processor)
     lazy, colour = False, False
-    for document in _fetch(_Plain(documents, where), jobs):
-        check_keys(document.ground_truth, _place(document, where), spellings)
+    for document in _fetch(checked, jobs):
+        check_keys(document.ground_truth, checked.place(document), spellings)
+        if checked.distinct and document.id in ids:
+            raise UserError(f"{checked.place(document)}: another document has the id {document.id!r:.60} too")
+        ids.add(document.id)
         page = fit(document)  # also if it is not kept: what cannot be read is refused before anything is trained
         lazy = lazy or (not kept and page.nbytes * len(documents) > LARGEST_IN_MEMORY)
         colour = colour or page.ndim == 3
@@ -88,7 +91,7 @@ def encode_documents(
     alternatives = tuple(document.alternatives for document in kept)
     return EncodedDocuments(
         tuple(document.id for document in kept),
-        LazyPages(documents, fit, colour) if lazy else stacked(pages, colour),
+        LazyPages(checked, fit, colour) if lazy else stacked(pages, colour),
         labels,
         _points(kept, labels, processor),
         tuple(document.ground_truth for document in kept),
@@ -100,8 +103,8 @@ _NOTHING = np.empty((0, 0), np.uint8)
 """In place of a page that is fitted already: what was scanned may be many times as large."""
 
 
-def _fitted(document: Document, processor: DonutProcessor, where: str) -> Page:
-    return fit_page(processor, to_page(document.page, _place(document, where)))
+def _fitted(document: Document, processor: DonutProcessor) -> Page:
+    return fit_page(processor, document.page)
 
 
 def losses(pages: EncodedDocuments, processor: DonutProcessor, longest: int) -> Losses:
@@ -113,28 +116,7 @@ def losses(pages: EncodedDocuments, processor: DonutProcessor, longest: int) -> 
     return Losses(len(pages), int(cut.sum()), 0 if unknown is None else int((labels == unknown).sum()), longest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
-    """The documents with ground truths of plain JSON. Checked where they are read: a generator leaves no process."""
-
-    documents: Sequence[Document]
-    where: str
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-    def __getitem__(self, index: int) -> Document:
-        document = self.documents[index]
-        place = _place(document, self.where)
-        alternatives = tuple(plain(truth, place) for truth in document.alternatives)
-        return replace(document, ground_truth=plain(document.ground_truth, place), alternatives=alternatives)
-
-
-def _place(document: Document, where: str) -> str:
-    return ", ".join(part for part in (where, document.source or f"document {document.id}") if part)
-
-
-def _fetch(documents: _Plain, jobs: int) -> Iterator[Document]:
+def _fetch(documents: Opened, jobs: int) -> Iterator[Document]:
     if jobs == 1:
         yield from (documents[i] for i in range(len(documents)))
         return
@@ -149,7 +131,7 @@ def _fetch(documents: _Plain, jobs: int) -> Iterator[Document]:
             yield from part
 
 
-_shared: _Plain | None = None
+_shared: Opened | None = None
 
 
 def _part(edges: tuple[int, int]) -> list[Document]:

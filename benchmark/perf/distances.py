@@ -15,6 +15,7 @@ from benchmark.metrics.programmes import Programme, compiled
 from benchmark.metrics.ted import tree_distance
 from benchmark.metrics.trees import build_tree
 from benchmark.perf.comparison import Comparison, Missing, Way, compare_times
+from benchmark.plugin.documents import open_documents
 from benchmark.scales import TINY
 from benchmark.types import Dataset, Json
 
@@ -75,12 +76,12 @@ def _distances(pairs: list[Pair], programme: Programme) -> Way:
 def long_receipts(receipts: Dataset, count: int) -> list[Json]:
     """Receipts with `ITEMS` items each: those of as many receipts as it takes. A page of tiny has room for four."""
     items = _items(receipts)
-    heads = [document.ground_truth for document in receipts.open(TINY, "validation", 0, count)]
+    heads = [document.ground_truth for document in open_documents(receipts, TINY, "validation", 0, count)]
     return [{**head, "menu": list(islice(items, ITEMS))} for head in heads]
 
 
 def _items(receipts: Dataset) -> Iterator[Json]:
-    for document in receipts.open(TINY, "train", 0, None):
+    for document in open_documents(receipts, TINY, "train", 0, None):
         menu = document.ground_truth["menu"]
         yield from menu if isinstance(menu, list) else [menu]
 
@@ -88,7 +89,7 @@ def _items(receipts: Dataset) -> Iterator[Json]:
 def long_text(texts: Dataset) -> Json:
     """A text of `CHARACTERS` characters: those of as many documents as it takes."""
     text = ""
-    for document in texts.open(TINY, "train", 0, None):
+    for document in open_documents(texts, TINY, "train", 0, None):
         text += document.ground_truth["text_sequence"] + " "
         if len(text) > CHARACTERS:
             break

@@ -9,6 +9,7 @@ from benchmark.models.checkpoint import load_checkpoint
 from benchmark.models.encoded import encode_documents
 from benchmark.models.processor import prompt_of, to_pixels
 from benchmark.perf.comparison import Comparison, compare_times
+from benchmark.plugin.documents import open_documents
 from benchmark.progress import quiet
 from benchmark.records.record import Prediction
 from benchmark.scales import TINY
@@ -21,7 +22,7 @@ def compare(receipts: Dataset, teacher: Path, repeats: int, documents: int) -> I
     loaded = load_checkpoint(teacher)
     model, processor = loaded.model, loaded.processor
     longest, prompt = model.longest, prompt_of(receipts)
-    test = encode_documents(receipts.open(TINY, "test", 0, documents), processor, longest)
+    test = encode_documents(open_documents(receipts, TINY, "test", 0, documents), processor, longest)
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
 

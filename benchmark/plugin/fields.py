@@ -1,22 +1,31 @@
-"""What the fields of a strategy or a data set have to be: checked when a plugin yields it, not when a run is at it."""
+"""What the fields of a strategy, a data set or a document have to be.
+
+Strategies and data sets are checked when a plugin yields them, not when a run is at them, documents when they are read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from benchmark.types import PROTOCOLS, Dataset, Strategy, Teaching
+import numpy as np
+
+from benchmark.types import PROTOCOLS, Dataset, Document, Glyph, Strategy, Teaching
 
 _Check = tuple[Callable[[Any], bool], str]
 """Whether a value will do, and what it has to be, in words."""
 
 
-def problem_of(item: Strategy | Dataset) -> str | None:
-    """The first field that is not what it has to be, in one line; None if all are."""
-    for name, (fits, wanted) in (_STRATEGY if isinstance(item, Strategy) else _DATASET).items():
+def problem_of(item: Strategy | Dataset | Document) -> str | None:
+    """The first field that is not what it has to be, in one line; None if all are.
+
+    Page and ground truths of a document are looked at by those who take them (`benchmark.page`, `benchmark.truth`).
+    """
+    fields = next(fields for kind, fields in _FIELDS if isinstance(item, kind))
+    for name, (fits, wanted) in fields.items():
         value = getattr(item, name)
         if not _fits(fits, value):
-            return f"its {name} is {_shown(value)}, not {wanted}"
+            return f"its {name} is {shown(value)}, not {wanted}"
     return None
 
 
@@ -27,7 +36,8 @@ def _fits(fits: Callable[[Any], bool], value: object) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value in a message: its text, cut, or its type where it has none."""
     try:
         text = repr(value)
     except Exception:  # what a plugin writes may raise anything
@@ -59,6 +69,27 @@ def _is_encodable(value: Any) -> bool:
         return False
 
 
+def _is_rate(value: Any) -> bool:
+    """A number that JSON has a word for: it is written into records and keys."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, (float, int, np.number))
+
+
+def _is_glyph(value: Any) -> bool:
+    return type(value) is Glyph and _is_place(value.x) and _is_place(value.y)
+
+
+def _several(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (tuple, list)) and all(map(fits, value))
+
+
+def _is_option(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_encodable, value))
+
+
 _TEXT: _Check = (_is_encodable, "text")
 _NAME: _Check = (lambda value: value is None or _is_encodable(value), "text or None")
 _SWITCH: _Check = (_is(bool), "True or False")
@@ -75,6 +106,9 @@ _STRATEGY: Mapping[str, _Check] = {
     "reference": _SWITCH,
     "protocols": (_all(lambda name: name in PROTOCOLS), f"a tuple of {' and '.join(PROTOCOLS)}"),
     "trains_upstream": _SWITCH,
+    "rate": (_is_rate, "a number"),
+    "task_rate": (lambda value: value is None or _is_rate(value), "a number or None"),
+    "finish": (lambda value: value is None or callable(value), "what can be called, or None"),
 }
 _DATASET: Mapping[str, _Check] = {
     "name": _TEXT,
@@ -88,5 +122,13 @@ _DATASET: Mapping[str, _Check] = {
     "version": _TEXT,
     "hashed": _SWITCH,
     "notes": (_all(_is_encodable), "a tuple of texts"),
+    "options": (_all(_is_option), "a tuple of pairs of texts"),
     "on_request": _SWITCH,
 }
+_DOCUMENT: Mapping[str, _Check] = {
+    "id": (lambda value: _is_encodable(value) and bool(value), "text that is not empty"),
+    "glyphs": (_several(_is_glyph), "a tuple of Glyphs, each at two numbers"),
+    "source": _TEXT,
+    "alternatives": (_several(lambda truth: True), "a tuple of ground truths"),
+}
+_FIELDS = ((Strategy, _STRATEGY), (Dataset, _DATASET), (Document, _DOCUMENT))

@@ -21,10 +21,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, error_line, one_line
 from benchmark.plugin import hookspecs
 from benchmark.plugin.content import content
-from benchmark.plugin.fields import problem_of
+from benchmark.plugin.fields import problem_of, shown
 from benchmark.plugin.identity import FILE_PREFIX
 from benchmark.types import Dataset, Strategy
 
@@ -94,7 +94,7 @@ def load_plugins(files: Sequence[Path] = ()) -> Registry:
         source = _entry_source(entry)
         _add(manager, _load_entry(entry, source), source)
     for file in files:
-        _add(manager, _load_file(file), str(file))
+        _add(manager, _load_file(file), one_line(str(file)))
     registry = Registry(
         strategies=_collect(manager.hook.donutbench_register_strategies, Strategy),
         datasets=_collect(manager.hook.donutbench_register_datasets, Dataset),
@@ -153,7 +153,7 @@ def _add(manager: pluggy.PluginManager, plugin: object, source: str) -> None:
     except ValueError as error:
         raise UserError(f"plugin {source} is registered twice") from error
     except pluggy.PluginValidationError as error:
-        raise UserError(f"plugin {source}: {_one_line(error)}") from error
+        raise UserError(f"plugin {source}: {one_line(str(error))}") from error
 
 
 def _check_spelling(manager: pluggy.PluginManager, plugin: object, source: str) -> None:
@@ -176,7 +176,7 @@ def _collect(hook: pluggy.HookCaller, kind: type[Item]) -> dict[str, Registered[
         source = implementation.plugin_name
         for item in _items(implementation, source):
             if not isinstance(item, kind):
-                raise UserError(f"plugin {source}: {hook.name} yields {item!r:.60}, which is not a {word}")
+                raise UserError(f"plugin {source}: {hook.name} yields {shown(item)}, which is not a {word}")
             problem = problem_of(item)
             if problem is not None:
                 raise UserError(f"plugin {source}: {word.lower()} {item.name!r}: {problem}")
@@ -212,8 +212,4 @@ def _describe(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     # The first frame is this module's own call.
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(frames) > 1 else ""
-    return f"{type(error).__name__}: {_one_line(error)}{place}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return f"{error_line(error)}{place}"

@@ -22,6 +22,7 @@ from benchmark.models.checkpoint import load_model, load_processor, point_to_pro
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import encode_documents
 from benchmark.models.processor import build_processor, prompt_of
+from benchmark.plugin.documents import open_documents
 from benchmark.plugin.manager import check_known
 from benchmark.pretraining.auxiliary import CellReader
 from benchmark.pretraining.loss import PretrainingLoss
@@ -145,10 +146,10 @@ def _make(
     device: torch.device,
 ) -> None:
     # Rendering is plain Python: a process a core.
-    documents = dataset.open(scale, "train", recipe.seed, recipe.documents)
+    documents = open_documents(dataset, scale, "train", recipe.seed, recipe.documents)
     pages = encode_documents(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
     validation = encode_documents(
-        dataset.open(scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
+        open_documents(dataset, scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
     )
     model = _beginning(recipe, scale, processor, output)
     model.cell_reader = CellReader(model.encoder.config.hidden_size, len(processor.tokenizer))

@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.plugin.identity import identity
 from benchmark.plugin.manager import check_known
 from benchmark.records.record import cell_name
@@ -114,7 +114,7 @@ def describe(part: object) -> str:
     if type(part).__repr__ is object.__repr__ and type(part).__str__ is object.__str__:
         return type(part).__name__  # its place in memory says nothing
     try:
-        return str(getattr(part, "__name__", None) or part)
+        return one_line(str(getattr(part, "__name__", None) or part))
     except Exception:  # a text that a plugin writes may raise anything
         return type(part).__name__
 

@@ -13,10 +13,10 @@ import torch
 from transformers import DonutProcessor
 
 from benchmark.devices import move
-from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import add_tokens, decoder_inputs, fixed_tokens, prompt_of, to_pixels
+from benchmark.plugin.documents import open_documents
 from benchmark.processes import leads, processes
 from benchmark.running.cells import Cell
 from benchmark.running.checkpoints import Checkpoints
@@ -159,7 +159,8 @@ class Shared:
         return self._scores(cell, self._encoded(cell, "shifted", 0, count, self.processor(cell.dataset)))
 
     def _scores(self, cell: Cell, documents: EncodedDocuments) -> Evaluator:
-        answers = [document.ground_truth for document in cell.dataset.open(self.scale, "train", 0, _ANSWERS)]
+        train = open_documents(cell.dataset, self.scale, "train", 0, _ANSWERS)
+        answers = [document.ground_truth for document in train]
         return Evaluator(cell.dataset, self.processor(cell.dataset), documents, answers, self.scale.max_tokens)
 
     def _encoded(
@@ -167,15 +168,13 @@ class Shared:
     ) -> EncodedDocuments:
         """The first documents of a split, or those after so many, from the beginning again where it ends."""
         wanted = cell.limit if count is None else _cut(count, cell.limit)
-        documents = cell.dataset.open(self.scale, split, seed, wanted and _cut(skip + wanted, cell.limit))
-        if not len(documents):
-            raise UserError(f"data set {cell.dataset.name} has no {split} split")
-        if wanted is not None and len(documents) > wanted:  # a plugin may give more than it was asked for
-            documents = [documents[(skip + i) % len(documents)] for i in range(wanted)]
-        where = f"data set {cell.dataset.name}, {split}"
+        most = wanted and _cut(skip + wanted, cell.limit)
+        documents = open_documents(cell.dataset, self.scale, split, seed, most)
+        if wanted is not None and len(documents) > wanted:
+            documents = documents.take((skip + i) % len(documents) for i in range(wanted))
         # What a stranger's documents do in a forked process nobody knows.
         workers = min(self.workers, 1 + len(documents) // _A_WORKER) if cell.dataset.embedded else 1
-        return encode_documents(documents, processor, self.scale.max_tokens, workers, where)
+        return encode_documents(documents, processor, self.scale.max_tokens, workers)
 
     def _tell(self, line: str | None) -> None:
         """Say once what the user should know of a data set."""

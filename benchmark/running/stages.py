@@ -19,7 +19,7 @@ from benchmark.devices import move
 from benchmark.errors import UserError
 from benchmark.models.balance import balance
 from benchmark.models.checkpoint import fingerprint
-from benchmark.models.donut import Donut, fit_vocabulary
+from benchmark.models.donut import Donut, donut_of, fit_vocabulary
 from benchmark.processes import from_first, together
 from benchmark.running.cells import Cell
 from benchmark.running.plan import Job
@@ -84,9 +84,8 @@ def start(cell: Cell, references: DatasetReferences) -> Trained:
     strategy = cell.strategy
     set_seed(cell.seed)
     # A copy, as of all parts: what one remembers of a cell is no business of the next.
-    model = deepcopy(strategy.start)(references, cell.scale, cell.seed)
-    if not isinstance(model, Donut):
-        raise TypeError(f"the start of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
+    made = deepcopy(strategy.start)(references, cell.scale, cell.seed)
+    model = donut_of(made, f"the start of strategy {strategy.name!r} returned")
     return Trained(model, Training(fingerprint(model), references.documents, references.calibration_hash))
 
 
@@ -130,6 +129,4 @@ def finish(cell: Cell, before: Trained) -> Trained:
         return before
     set_seed(cell.seed)
     model = deepcopy(strategy.finish)(before.model)
-    if not isinstance(model, Donut):
-        raise TypeError(f"the finish of strategy {strategy.name!r} returned a {type(model).__name__}, not a Donut")
-    return replace(before, model=model)
+    return replace(before, model=donut_of(model, f"the finish of strategy {strategy.name!r} returned"))

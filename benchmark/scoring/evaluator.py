@@ -20,6 +20,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json
 from benchmark.page import read_page
+from benchmark.plugin.documents import open_documents
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import Scale
 from benchmark.scoring.accepted import best_ted, nearest
@@ -27,7 +28,7 @@ from benchmark.scoring.answers import answered, summary
 from benchmark.scoring.likeness import FEWEST_DOCUMENTS, Likeness
 from benchmark.scoring.predict import Written, decode, perfect
 from benchmark.scoring.representations import Representations, represent
-from benchmark.truth import Losses, ceiling_sentence, plain, several_sentence, to_text
+from benchmark.truth import Losses, ceiling_sentence, several_sentence, to_text
 from benchmark.types import Dataset, Json
 
 _BLIND_CANDIDATES = 50
@@ -80,7 +81,7 @@ class Evaluator:
 
         Answers go the way of a model's, as tokens: no blind reader writes what a perfect one cannot.
         """
-        known = plain(self._train[:_BLIND_CANDIDATES], f"data set {self.dataset.name}, train")
+        known = self._train[:_BLIND_CANDIDATES]
         categories = categories_of(self.processor)
         labels = encode(self.processor, [to_text(truth, categories) for truth in known], self.longest)
         answers = [to_json(self.processor, text) for text in perfect(self.processor, labels, self.longest)]
@@ -129,8 +130,7 @@ def evaluate_checkpoint(
     loaded = load_checkpoint(checkpoint)
     model = move(loaded.model, find_device(device))
     longest = model.longest
-    documents = dataset.open(scale, "test", 0, limit)
-    test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, test")
+    test = encode_documents(open_documents(dataset, scale, "test", 0, limit), loaded.processor, longest)
     _prompt(loaded.processor, dataset.name)
     evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
     for warning in [*(f"{dataset.name}: {note}" for note in dataset.notes), *evaluator.warnings]:
@@ -139,8 +139,7 @@ def evaluate_checkpoint(
     told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
     scores = {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
     if dataset.shifted:
-        documents = dataset.open(scale, "shifted", 0, limit)
-        test = encode_documents(documents, loaded.processor, longest, where=f"data set {dataset.name}, shifted")
+        test = encode_documents(open_documents(dataset, scale, "shifted", 0, limit), loaded.processor, longest)
         metrics, _ = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest).read(model)
         scores |= {"shifted_documents": len(test), "shifted_ted": metrics.ted, "shifted_f1": metrics.f1}
     return scores

@@ -12,7 +12,7 @@ from transformers import DonutProcessor
 from benchmark.devices import environment, move
 from benchmark.errors import error_line
 from benchmark.measure import Subject, measure
-from benchmark.models.donut import Donut
+from benchmark.models.donut import Donut, donut_of
 from benchmark.models.macs import FIXED_TOKENS
 from benchmark.plugin.identity import identity
 from benchmark.records.record import Efficiency
@@ -40,10 +40,10 @@ def measure_sizes(
     tables: dict[str, int] = {}
 
     def load(name: str, strategy: Strategy) -> Subject:
-        model = strategy.start(references, scale, _SEED)
+        whose = f"of strategy {strategy.name!r} returned"
+        model = donut_of(strategy.start(references, scale, _SEED), f"the start {whose}")
         if strategy.finish is not None:
-            model = strategy.finish(model)
-        assert isinstance(model, Donut)
+            model = donut_of(strategy.finish(model), f"the finish {whose}")
         tables[name] = model.decoder.get_input_embeddings().weight.numel()
         return _subject(model, processor, scale, device)
 

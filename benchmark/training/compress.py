@@ -14,7 +14,7 @@ import torch
 from transformers import DonutProcessor, TrainerCallback
 
 from benchmark.devices import precision
-from benchmark.models.donut import Donut
+from benchmark.models.donut import Donut, donut_of
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.processor import decoder_inputs, prompt_of, to_pixels
 from benchmark.processes import from_first, leads
@@ -180,13 +180,12 @@ def train_strategy(
     schedule = Schedule(
         data.steps, data.batch, learning_rate, seed, save_steps=budget.save_steps, optimizer=budget.optimizer
     )
-    loss = _Taught(lesson, data, attached)
+    loss = _Taught(lesson, data, attached, strategy.name)
     train(model, _documents(lesson, data), schedule, loss, title, folder, callbacks, data.mechanics)
     attached.check()
     finished = attached.finish()
-    if finished is not None and not isinstance(finished, Donut):
-        raise TypeError(f"the constraint of {strategy.name!r} finished with a {type(finished).__name__}, not a Donut")
-    return finished or model, journal.curve
+    kept = model if finished is None else donut_of(finished, f"the constraint of {strategy.name!r} finished with")
+    return kept, journal.curve
 
 
 def _documents(objective: Objective, data: TrainingData) -> Documents:
@@ -198,10 +197,11 @@ def _documents(objective: Objective, data: TrainingData) -> Documents:
 class _Taught:
     """An objective as the trainer wants it: the student's forward pass, what the teacher makes of it, the loss."""
 
-    def __init__(self, objective: Objective, data: TrainingData, attached: Attached) -> None:
+    def __init__(self, objective: Objective, data: TrainingData, attached: Attached, name: str) -> None:
         self._objective = objective
         self._data = data
         self._attached = attached
+        self._name = name
         self._teaching = objective.teaching
 
     def __call__(self, model: Donut, batch: Batch, done: float) -> torch.Tensor:
@@ -211,9 +211,12 @@ class _Taught:
         # Few students read some cells alone, and pixels are made anew for this.
         if teacher is not None and own.encoder.selection is not None:
             teacher = read_alike(own, teacher, to_pixels(self._data.processor, batch["pages"]))
-        loss = self._objective(*written_alike(own, student, teacher, batch["labels"]))
+        loss = _one(self._objective(*written_alike(own, student, teacher, batch["labels"])), "objective", self._name)
         penalty = self._attached.penalty()
-        return loss if penalty is None else loss + penalty
+        whole = loss if penalty is None else loss + _one(penalty, "penalty of the constraint", self._name)
+        if not whole.requires_grad:
+            raise TypeError(f"the objective of strategy {self._name!r} does not depend on what the model computes")
+        return whole
 
     def _teacher(self, batch: Batch) -> Outputs:
         taught = self._data.taught(self._teaching)
@@ -221,6 +224,14 @@ class _Taught:
             return _rows(Outputs(taught.logits) if self._teaching == "logits" else taught, batch)
         with torch.no_grad(), quiet(self._data.teacher):
             return self._data.outputs_of(self._data.teacher, batch, self._teaching)
+
+
+def _one(loss: object, part: str, name: str) -> torch.Tensor:
+    """What a part of a strategy says of a batch. Raises `TypeError` if it is no tensor of one number."""
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+        return loss
+    found = f"tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    raise TypeError(f"the {part} of strategy {name!r} returned a {found}, not a tensor of one number")
 
 
 def _unwrapped(model: Donut) -> Donut:

@@ -39,7 +39,10 @@ class Learnt(Attached):
         if teacher is None:
             raise ValueError("an objective with parts of its own learns from the teacher's outputs")
         if self._parts is None:
-            self._parts = self._objective.parts(student, teacher).to(labels.device)
+            made: object = self._objective.parts(student, teacher)
+            if not isinstance(made, nn.Module):
+                raise TypeError(f"the parts of the objective are a {type(made).__name__}, not a Module")
+            self._parts = made.to(labels.device)
             self._optimizer = torch.optim.Adam(self._parts.parameters(), self._objective.parts_rate)
             self._take_back()
         return self._objective(student, teacher, labels, self._parts)

@@ -174,10 +174,18 @@ def test_a_part_is_described_by_its_text_or_name() -> None:
     assert describe(FixedMask()) == "fixed mask"
     assert describe(partial(my_start, 3)) == "my_start"
     assert describe(Plain()) == "Plain", "and not where it lies in memory"
+    assert describe(Odd()) == r"an odd \udc80 part", "what a record can hold, in one line"
 
 
 class Plain:
     """A part without a text."""
+
+
+class Odd:
+    """A part whose text no file can hold."""
+
+    def __repr__(self) -> str:
+        return "an odd\n\udc80 part"
 
 
 @dataclass(frozen=True)

@@ -206,14 +206,34 @@ def donutbench_register_datasets():
         assert (record.error or "").startswith(f"UserError: {where}: total is of type set")
         assert not (bills.output / "checkpoints").exists()
 
-    def test_a_split_without_documents_is_told(self, plugin: Plugin, tmp_path: Path) -> None:
-        text = """
-from benchmark import Dataset, hookimpl
+    def test_bad_data_sets_cost_their_own_cells_only(self, plugin: Plugin, tmp_path: Path) -> None:
+        text = r"""
+from benchmark import Dataset, Document, hookimpl
+
+def exits(scale, split, seed, count):
+    raise SystemExit(0)
+
+def odd(scale, split, seed, count):
+    raise OSError("no \udc80.png")
+
+def named(scale, split, seed, count):
+    return [Document("\ud800", [[0]], {})]
 
 @hookimpl
 def donutbench_register_datasets():
-    yield Dataset("empty", "nothing", "extraction", ("total",), lambda scale, split, seed, count: [])
+    empty = lambda scale, split, seed, count: []
+    for name, opens in {"empty": empty, "exits": exits, "odd": odd, "named": named}.items():
+        yield Dataset(name, "bad", "extraction", ("total",), opens)
 """
-        (record,) = run(config(tmp_path / "out", datasets=("empty",), plugins=(plugin(text),)))
-        assert record.status == "failed"
-        assert "data set empty has no" in (record.error or "")
+        why = {
+            "empty": "UserError: data set empty, test: there are no documents",
+            "exits": "UserError: data set exits, test: open raises SystemExit: 0",
+            "odd": r"UserError: data set odd, test: open raises OSError: no \udc80.png",
+            "named": r"UserError: data set named, test, documents[0]: its id is '\ud800', not text that is not empty",
+        }
+        names = (*why, "receipts-mini")
+        *failed, good = run(config(tmp_path / "out", datasets=names, plugins=(plugin(text),)))
+        assert {record.dataset: record.error for record in failed} == why
+        assert (good.dataset, good.status) == ("receipts-mini", "ok")
+        on_disk = {record.dataset: record for record in read_records(tmp_path / "out")}
+        assert on_disk == {record.dataset: record for record in (*failed, good)}

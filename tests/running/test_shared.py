@@ -81,9 +81,9 @@ def test_only_embedded_pages_are_rendered_side_by_side(
 ) -> None:
     asked: list[int] = []
 
-    def encoding(documents: Any, processor: Any, longest: int, jobs: int = 1, where: str = "") -> EncodedDocuments:
+    def encoding(documents: Any, processor: Any, longest: int, jobs: int = 1) -> EncodedDocuments:
         asked.append(jobs)
-        return encode_documents(documents, processor, longest, jobs, where)
+        return encode_documents(documents, processor, longest, jobs)
 
     monkeypatch.setattr("benchmark.running.shared.encode_documents", encoding)
     monkeypatch.setattr("benchmark.running.shared._A_WORKER", 3)

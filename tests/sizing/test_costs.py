@@ -30,6 +30,8 @@ def broken(references, scale, seed):
 @hookimpl
 def donutbench_register_strategies():
     yield Strategy(name="broken", summary="raises", start=broken)
+    yield Strategy(name="leaves", summary="exits", start=lambda references, scale, seed: exit(0))
+    yield Strategy(name="forgets", summary="gives nothing", start=lambda references, scale, seed: None)
 """
 BYTES = """
 from benchmark import Int8, Strategy, hookimpl, reference
@@ -125,9 +127,13 @@ class TestCosts:
     def test_a_start_that_fails_costs_its_own_row(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         plugin = tmp_path / "broken.py"
         plugin.write_text(BROKEN)
-        names = ("--scale", "tiny", "--strategies", "teacher,broken", "--plugin", str(plugin))
+        names = ("--scale", "tiny", "--strategies", "teacher,broken,leaves,forgets", "--plugin", str(plugin))
         assert run(*names, "--output", str(tmp_path / "out")) == 1
-        assert "donutbench: broken, failed: RuntimeError: no such start" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert "donutbench: broken, failed: RuntimeError: no such start" in told
+        assert "donutbench: leaves, failed: RuntimeError: SystemExit: 0" in told
+        nothing = "TypeError: the start of strategy 'forgets' returned a NoneType, not a Donut"
+        assert f"donutbench: forgets, failed: {nothing}" in told
         assert rows(tmp_path / "out")["teacher"].efficiency is not None
         assert "- broken: RuntimeError: no such start" in (tmp_path / "out" / "costs.md").read_text()
 

@@ -638,6 +638,40 @@ class TestConstraint:
         with pytest.raises(TypeError, match=message[wrong]):
             train_strategy(student, strategy(CrossEntropy(), Wrong()), data, 0.02, nothing, 0, "", tmp_path)
 
+    @pytest.mark.parametrize(
+        ("loss", "penalty", "message"),
+        [
+            (lambda logits: 0.5, None, "the objective of strategy 'mine' returned a float, not a tensor of one number"),
+            (lambda logits: None, None, "the objective of strategy 'mine' returned a NoneType, not a tensor of one"),
+            (
+                lambda logits: logits[0, 0, :5],
+                None,
+                r"the objective of strategy 'mine' returned a tensor of shape \(5,",
+            ),
+            (lambda logits: logits.detach().sum(), None, "the objective of strategy 'mine' does not depend on what"),
+            (torch.sum, "much", "the penalty of the constraint of strategy 'mine' returned a str, not a tensor"),
+            (torch.sum, torch.ones(2), r"the penalty of the constraint of strategy 'mine' returned a tensor of shape"),
+        ],
+    )
+    def test_what_is_no_loss_is_named(
+        self, loss: Any, penalty: Any, message: str, data: TrainingData, student: Donut, tmp_path: Path
+    ) -> None:
+        @dataclass(frozen=True)
+        class Lost(Attached):
+            teaching: Teaching = "none"
+
+            def __call__(self, student: Outputs, teacher: Outputs | None, labels: torch.Tensor) -> Any:
+                return loss(student.logits)
+
+            def attach(self, model: nn.Module, span: Span) -> Any:
+                return self
+
+            def penalty(self) -> Any:
+                return penalty
+
+        with pytest.raises(TypeError, match=f"^{message}"):
+            train_strategy(student, strategy(Lost(), cast(Constraint, Lost())), data, 0.02, nothing, 0, "", tmp_path)
+
     def test_a_penalty_is_learnt_from_and_what_it_knows_outlives_a_kill(
         self, data: TrainingData, student: Donut, tmp_path: Path
     ) -> None:

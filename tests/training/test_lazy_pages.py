@@ -17,6 +17,7 @@ from benchmark.models import encoded
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.models.pages import LazyPages
+from benchmark.plugin.documents import opened
 from benchmark.scales import TINY
 from benchmark.scoring.predict import decode
 from benchmark.scoring.representations import represent
@@ -118,7 +119,7 @@ def test_what_is_no_page_is_refused_before_it_is_asked_for(
     monkeypatch.setattr(encoded, "LARGEST_IN_MEMORY", 0)
     broken = replace(documents[1], page=np.zeros((0, 0), np.uint8))
     with pytest.raises(UserError, match=f"data set bills, train, document {broken.id}: a page is"):
-        encode_documents([documents[0], broken], processor, TINY.max_tokens, where="data set bills, train")
+        encode_documents(opened([documents[0], broken], "data set bills, train"), processor, TINY.max_tokens)
 
 
 class Scans(Sequence[Document]):

@@ -13,6 +13,7 @@ from transformers import DonutProcessor
 from benchmark.errors import UserError
 from benchmark.models.encoded import encode_documents, losses
 from benchmark.models.processor import build_processor
+from benchmark.plugin.documents import opened
 from benchmark.scales import TINY
 from benchmark.truth import Losses
 from benchmark.types import Dataset, Document
@@ -41,8 +42,9 @@ class TestTruths:
     @pytest.mark.parametrize("jobs", [1, 2])
     @pytest.mark.parametrize("bad", [lambda: {"total": (n for n in "12")}, lambda: {"total": {1}}, lambda: {"a>b": 1}])
     def test_a_bad_one_is_refused_by_document(self, bad: Callable[[], Any], jobs: int, reader: DonutProcessor) -> None:
+        documents = opened(bills({"total": "1"}, bad()), "data set bills, test")
         with pytest.raises(UserError) as caught:
-            encode_documents(bills({"total": "1"}, bad()), reader, TINY.max_tokens, jobs, "data set bills, test")
+            encode_documents(documents, reader, TINY.max_tokens, jobs)
         assert str(caught.value).startswith("data set bills, test, document bill-1: ")
 
     def test_where_it_stands_is_said_in_place_of_the_id(self, reader: DonutProcessor) -> None:
