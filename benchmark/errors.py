@@ -22,10 +22,15 @@ class SharedFailure(Exception):
     """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
 
 
+def writable(text: str) -> str:
+    """With halves of surrogate pairs as escapes: no file can hold them, and paths that are not UTF-8 have them."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def error_line(error: BaseException) -> str:
     """The kind of an error and what it says."""
     try:
-        message = " ".join(str(error).split())
+        message = writable(" ".join(str(error).split()))
     except Exception:  # that of a plugin may raise anything
         message = ""
     if isinstance(error, SharedFailure):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.cli.options import parse_seeds
 from benchmark.cli.run import parse_settings, parse_sweep
+from benchmark.running.config import parse_seeds
 from benchmark.scales import SCALES
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +146,7 @@ def test_a_run_is_checked_before_anything_heavy_loads(
 
 
 def test_seeds_settings_and_sweeps() -> None:
-    assert parse_sweep(["ratio=2, 4,2", "of=macs"], {}) == {"ratio": ("2", "4"), "of": ("macs",)}
+    assert parse_sweep(["ratio=2, 4,2", "of=macs"]) == {"ratio": ("2", "4"), "of": ("macs",)}
     assert parse_seeds("2, 0,2") == (2, 0)
     assert parse_settings(["target=half", "expression=a=b", "empty="]) == {
         "target": "half",

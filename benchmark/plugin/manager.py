@@ -6,6 +6,7 @@ is an error that names it, never a warning. The manager is made anew for every c
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import zlib
@@ -21,7 +22,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, writable
 from benchmark.plugin import hookspecs
 from benchmark.plugin.content import content
 from benchmark.plugin.fields import problem_of
@@ -94,7 +95,7 @@ def load_plugins(files: Sequence[Path] = ()) -> Registry:
         source = _entry_source(entry)
         _add(manager, _load_entry(entry, source), source)
     for file in files:
-        _add(manager, _load_file(file), str(file))
+        _add(manager, _load_file(file), writable(str(file)))
     registry = Registry(
         strategies=_collect(manager.hook.donutbench_register_strategies, Strategy),
         datasets=_collect(manager.hook.donutbench_register_datasets, Dataset),
@@ -122,7 +123,7 @@ def _load_file(path: Path) -> ModuleType:
     """Import one file as a module under a name of its own, so that equal file names do not clash."""
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"plugin {path}: no such Python file")
-    name = f"{FILE_PREFIX}{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    name = f"{FILE_PREFIX}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {path}: Python cannot import it")
