@@ -66,8 +66,8 @@ if TYPE_CHECKING:
         reference,
         sparsity_of,
     )
+    from benchmark.running.config import RunConfig
     from benchmark.running.runner import run
-    from benchmark.running.setup import RunConfig
     from benchmark.slicing.donut import keep_decoder_layers
     from benchmark.slicing.held import UnitMask
 
@@ -140,7 +140,7 @@ _LAZY = {
     "Int8": "benchmark.parts.finishes",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
-    "RunConfig": "benchmark.running.setup",
+    "RunConfig": "benchmark.running.config",
     "Score": "benchmark.parts.starts",
     "UnitMask": "benchmark.slicing.held",
     "factored": "benchmark.parts.factored",

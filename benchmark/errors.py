@@ -22,9 +22,14 @@ class SharedFailure(Exception):
     """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
 
 
+def writable(text: str) -> str:
+    """With halves of surrogate pairs as escapes: no file can hold them, and paths that are not UTF-8 have them."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def one_line(text: str) -> str:
-    """A text in one line that a file can hold: half a pair of surrogates, as in odd file names, becomes its number."""
-    return " ".join(text.encode(errors="backslashreplace").decode().split())
+    """A text in one line that a file can hold (`writable`)."""
+    return " ".join(writable(text).split())
 
 
 def error_line(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_model
@@ -12,6 +11,7 @@ from benchmark.models.donut import beyond_transformers
 from benchmark.plugin.manager import check_known
 from benchmark.records.files import read_records, record_path, write_atomically
 from benchmark.records.record import Record
+from benchmark.records.target import check_new, new_folder
 from benchmark.report.card import model_card
 from benchmark.running.checkpoints import Checkpoints
 
@@ -22,9 +22,8 @@ def export(directory: Path, cell: str, target: Path, packed: bool = False) -> st
     `packed` leaves the zeros out. What `transformers` can express it loads from there by itself; else what it cannot is
     returned. Raises `UserError` if there is no such cell, it has no model, or there is something in `target` already.
     """
-    record, target = _find(directory, cell), target.resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already")
+    record = _find(directory, cell)
+    check_new(target)
     folder = Checkpoints(directory).named(cell)
     again = f"remove {record_path(directory, cell)} and run the cell again"
     if not folder.is_dir():
@@ -33,14 +32,9 @@ def export(directory: Path, cell: str, target: Path, packed: bool = False) -> st
     if fingerprint(checkpoint.model) != record.model_hash:
         raise UserError(f"{folder} is not the model that was scored: remove it too, {again}")
     beyond = "its zeros are left out of the file" if packed else beyond_transformers(checkpoint.model)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target.parent, prefix=".export-") as work:
-        whole = Path(work) / "model"
+    with new_folder(target) as whole:
         _write(checkpoint, record, whole, plain=beyond is None, packed=packed)
         write_atomically(whole / "README.md", model_card(record, beyond).encode())
-        if target.exists():  # an empty folder
-            target.rmdir()
-        whole.rename(target)
     return beyond
 
 

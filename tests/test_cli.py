@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.cli.options import parse_seeds
 from benchmark.cli.run import parse_settings, parse_sweep
+from benchmark.running.config import parse_seeds
 from benchmark.scales import SCALES
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +76,15 @@ def test_the_module_runs_like_the_console_script() -> None:
     assert result.stderr == "donutbench: unknown scale 'tyni': did you mean tiny or mini?\n"
 
 
+def test_the_console_script_runs_beside_a_file_of_the_package_s_name(tmp_path: Path) -> None:
+    """``python -m benchmark`` runs that file, as Python looks into the working directory first."""
+    (tmp_path / "benchmark.py").write_text("raise SystemExit('not this one')\n")
+    command = [sys.executable, str(Path(sys.executable).with_name("donutbench")), "run", "--scale", "tyni"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "plugins", *sys.path)))}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.stderr == "donutbench: unknown scale 'tyni': did you mean tiny or mini?\n"
+
+
 def test_list_tells_where_each_thing_comes_from(plugin: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json", "--plugin", plugin]) == 0
     listing = json.loads(capsys.readouterr().out)
@@ -131,6 +140,10 @@ def test_wrong_use_is_one_line_and_exit_2(
         (["--datasets", "test-page"], "unknown dataset 'test-page': did you mean test-pages"),
         (["--seeds", "0,x"], "--seeds '0,x'"),
         (["--seeds", ""], "--seeds ''"),
+        (["--seeds", "\u0661"], "--seeds '\u0661'"),
+        (["--seeds", "1_000"], "--seeds '1_000'"),
+        (["--seeds", "+1"], "--seeds '+1'"),
+        (["--seeds", "1" * 5000], "--seeds '111"),
         (["--set", "target"], "--set 'target' is not key=value"),
         (["--set", "=half"], "--set '=half' is not key=value"),
         (["--sweep", "target"], "--sweep 'target' is not key=value,value"),
@@ -146,7 +159,7 @@ def test_a_run_is_checked_before_anything_heavy_loads(
 
 
 def test_seeds_settings_and_sweeps() -> None:
-    assert parse_sweep(["ratio=2, 4,2", "of=macs"], {}) == {"ratio": ("2", "4"), "of": ("macs",)}
+    assert parse_sweep(["ratio=2, 4,2", "of=macs"]) == {"ratio": ("2", "4"), "of": ("macs",)}
     assert parse_seeds("2, 0,2") == (2, 0)
     assert parse_settings(["target=half", "expression=a=b", "empty="]) == {
         "target": "half",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -73,6 +73,29 @@ def test_an_empty_folder_is_filled_and_a_full_one_refused(tmp_path: Path) -> Non
     assert sorted(target.rglob("*")) == before
 
 
+def test_the_folder_that_one_is_in_is_filled_and_stays_the_folder_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one in its place would leave a shell in a folder that is gone."""
+    here = tmp_path / "here"
+    here.mkdir()
+    before = here.stat().st_ino
+    monkeypatch.chdir(here)
+    write_folder(DATASET, TINY, Path("."), documents=1, seed=0)
+    assert {path.name for path in Path.cwd().iterdir()} == {"train", "validation", "test"}
+    assert here.stat().st_ino == before
+    with pytest.raises(UserError, match=r"^\. exists and is not an empty folder$"):
+        write_folder(DATASET, TINY, Path("."), documents=1, seed=0)
+
+
+def test_a_link_to_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    write_folder(DATASET, TINY, tmp_path / "link", documents=1, seed=0)
+    assert (tmp_path / "link").is_symlink()
+    assert len(list((tmp_path / "folder").rglob("*.png"))) == 3
+
+
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("mine")
@@ -96,3 +119,19 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_folder(dataset, TINY, tmp_path / "half", documents=1, seed=0)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(dataset, TINY, tmp_path, documents=1, seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_names_the_folder_and_leaves_nothing(
+    there: bool, tmp_path: Path, small_files: Callable[[int], None]
+) -> None:
+    target = tmp_path / "target"
+    if there:
+        target.mkdir()
+    small_files(1000)
+    with pytest.raises(UserError, match=r"^cannot write .*target: File too large$"):
+        write_folder(DATASET, TINY, target, documents=1, seed=0)
+    assert list(tmp_path.rglob("*")) == [target] * there

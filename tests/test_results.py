@@ -306,6 +306,8 @@ def test_efficiency_is_kept_with_a_failure() -> None:
         (b'{"strategy": ', "not a record"),
         (b"\xff\xfe", "not a record"),
         (b"[1]", "not a record"),
+        (b"[" * 100_000 + b"]" * 100_000, "not a record: it is nested too deep"),
+        (b'{"a": ' * 100_000, "not a record: it is nested too deep"),
         (b'{"schema_version": 1}', "strategy: Field required"),
         (b'{"schema_version": 1, "metrics": [2]}', "strategy: Field required"),
         (b'{"schema_version": 4, "new": 0}', "schema version 4, but this benchmark reads 1 to 3"),

@@ -29,6 +29,7 @@ from benchmark.cli import (
     rescore,
     run,
 )
+from benchmark.cli.printing import escape_unprintable
 from benchmark.errors import UserError
 from benchmark.processes import processes
 
@@ -60,6 +61,7 @@ app.command("pretrain")(pretrain.pretrain)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 good, 1 some cell failed, 2 wrong use, 130 interrupted."""
+    escape_unprintable()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if processes() > 1 and given[:1] != ["run"]:
         return _complain("a launch of several processes is for run alone")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.options import DirArgument
+from benchmark.cli.printing import echo
 
 if TYPE_CHECKING:
     from benchmark.report.compare import Comparison
@@ -22,7 +23,7 @@ def compare(
     from benchmark.report.compare import compare as compare_rows
 
     for comparison in compare_rows(folder, first, second):
-        typer.echo("\n".join(_lines(comparison, first, second)) + "\n")
+        echo("\n".join(_lines(comparison, first, second)) + "\n")
 
 
 def _lines(comparison: Comparison, first: str, second: str) -> Iterator[str]:

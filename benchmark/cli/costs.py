@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import (
-    DEVICES,
     SCALE_HELP,
     DeviceOption,
     NamesOption,
@@ -16,8 +15,9 @@ from benchmark.cli.options import (
     TeacherOption,
     find_scale,
 )
-from benchmark.cli.run import check_teacher
+from benchmark.cli.printing import echo
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.running.config import DEVICES, check_teacher
 from benchmark.scales import PAPER, TINY, Changes
 
 
@@ -45,17 +45,20 @@ def costs(
     chosen = [registry.strategies[name].item for name in registry.select("strategy", strategies)]
 
     from benchmark.devices import find_device
+    from benchmark.records.lock import held
     from benchmark.records.sizes import write_sizes
     from benchmark.report.sizes import sizes_markdown, write_sizes_page
     from benchmark.sizing.costs import measure_sizes
     from benchmark.sizing.references import references_of
 
-    references, processor = references_of(registry, sizes, teacher)
-    found = measure_sizes(chosen, references, processor, find_device(device), rounds)
-    write_sizes(output, found)
-    typer.echo(sizes_markdown(found))
-    typer.echo(f"see {write_sizes_page(output, found)}")
+    with held(output):
+        references, processor = references_of(registry, sizes, teacher)
+        found = measure_sizes(chosen, references, processor, find_device(device), rounds)
+        write_sizes(output, found)
+        page = write_sizes_page(output, found)
+    echo(sizes_markdown(found))
+    echo(f"see {page}")
     failed = [row for row in found.rows if row.error is not None]
     for row in failed:
-        typer.echo(f"donutbench: {', '.join(row.strategies)}, failed: {row.error}", err=True)
+        echo(f"donutbench: {', '.join(row.strategies)}, failed: {row.error}", err=True)
     return 1 if failed else 0

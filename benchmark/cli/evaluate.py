@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from benchmark.cli.options import (
-    DEVICES,
     CheckpointArgument,
     DataOption,
     DeviceOption,
@@ -22,8 +20,10 @@ from benchmark.cli.options import (
     parse_data,
     registry_of,
 )
+from benchmark.cli.printing import echo_json
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known
+from benchmark.running.config import DEVICES
 
 
 def evaluate(
@@ -51,4 +51,4 @@ def evaluate(
     from benchmark.scoring.evaluator import evaluate_checkpoint
 
     scores = evaluate_checkpoint(checkpoint, documents, sizes, device, limit)
-    typer.echo(json.dumps(scores, indent=2, ensure_ascii=False))
+    echo_json(scores)

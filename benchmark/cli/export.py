@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import DirArgument
+from benchmark.cli.printing import echo
 
 
 def export(
@@ -22,4 +23,4 @@ def export(
     from benchmark.export import export as write
 
     beyond = write(folder, cell, target, packed)
-    typer.echo(f"see {target / 'README.md'}" + (f"; transformers alone cannot load it: {beyond}" if beyond else ""))
+    echo(f"see {target / 'README.md'}" + (f"; transformers alone cannot load it: {beyond}" if beyond else ""))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import PluginOption, ScaleOption, find_dataset, find_scale
+from benchmark.cli.printing import echo
 
 
 def generate(
@@ -25,4 +26,4 @@ def generate(
     from benchmark.folders.write import write_folder
 
     write_folder(chosen, sizes, target, documents, seed)
-    typer.echo(f"see {target}")
+    echo(f"see {target}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from benchmark.cli.options import PluginOption
+from benchmark.cli.printing import echo_json
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.scales import SCALES
 
@@ -21,7 +21,7 @@ def list_plugins(
     """List strategies, data sets and scales, and where each comes from."""
     listing = _describe(load_plugins(plugin or ()))
     if as_json:
-        typer.echo(json.dumps(listing, indent=2, ensure_ascii=False))
+        echo_json(listing)
     else:
         _print_tables(listing)
 

@@ -11,11 +11,9 @@ import typer
 from benchmark.errors import UserError
 from benchmark.folders.folder import KEY_ORDERS, Folder, KeyOrder, parse_shares
 from benchmark.plugin.manager import Registry, check_known, load_plugins
+from benchmark.running.config import BUDGETS, DEVICES
 from benchmark.scales import SCALES, Scale
 from benchmark.types import PROTOCOLS, SPLITS, Dataset, ProtocolName, Split
-
-BUDGETS = ("quick", "full")
-DEVICES = ("auto", "cpu", "cuda")
 
 NamesOption = Annotated[str, typer.Option(help="all, or names joined by commas.")]
 PROTOCOL_HELP = f"The way of the model to the task: {', '.join(PROTOCOLS)}."
@@ -37,7 +35,6 @@ SmokeOption = Annotated[
     int | None,
     typer.Option(
         "--limit",
-        min=1,
         help="Take at most N documents of every split: training and validation are cut too, so this is a smoke test. "
         "Its results have names and tables of their own.",
     ),
@@ -111,10 +108,3 @@ def registry_of(plugins: Sequence[Path], data: Sequence[Folder], needed: Sequenc
 def find_protocol(name: str) -> ProtocolName:
     check_known("protocol", name, PROTOCOLS)
     return cast(ProtocolName, name)
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    seeds = [seed.strip() for seed in text.split(",")]
-    if not all(seed.isdecimal() and int(seed) < 2**32 for seed in seeds):
-        raise UserError(f"--seeds {text!r} is not a list of whole numbers below 2^32 joined by commas")
-    return tuple(dict.fromkeys(int(seed) for seed in seeds))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.printing import echo, echo_json
 from benchmark.plugin.manager import load_plugins
 from benchmark.records.record import Interval
 
@@ -31,12 +31,13 @@ def perf(
     comparisons, notes = compare_all(registry, repeats, documents)
     if as_json:
         found = {"comparisons": [asdict(comparison) for comparison in comparisons], "notes": notes}
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False, default=Interval.model_dump))
+        echo_json(found, default=Interval.model_dump)
     else:
         _print_table(comparisons)
-        typer.echo("\n".join(notes), nl=bool(notes))
+        for note in notes:
+            echo(note)
     for name in differing(comparisons):
-        typer.echo(f"donutbench: {name}: the two ways gave different results", err=True)
+        echo(f"donutbench: {name}: the two ways gave different results", err=True)
     if differing(comparisons):
         raise typer.Exit(1)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, CheckpointArgument, DeviceOption
+from benchmark.cli.options import CheckpointArgument, DeviceOption
+from benchmark.cli.printing import echo_json
 from benchmark.plugin.manager import check_known
+from benchmark.running.config import DEVICES
 
 
 def predict(
@@ -24,4 +25,4 @@ def predict(
     from benchmark.scoring.evaluator import predict_images
 
     for prediction in predict_images(checkpoint, images, device, dataset):
-        typer.echo(json.dumps(prediction, ensure_ascii=False))
+        echo_json(prediction, indent=None)

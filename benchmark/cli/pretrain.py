@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 import benchmark
-from benchmark.cli.options import DEVICES, DeviceOption, ScaleOption, find_scale
+from benchmark.cli.options import DeviceOption, ScaleOption, find_scale
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.running.config import DEVICES
 
 ZOO = Path(benchmark.__file__).parent / "zoo"
 UNFINISHED = Path("reports/local/pretrain")

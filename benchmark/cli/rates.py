@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import (
-    BUDGETS,
-    DEVICES,
     BudgetOption,
     DeviceOption,
     NamesOption,
@@ -20,10 +18,11 @@ from benchmark.cli.options import (
     SeedsOption,
     SmokeOption,
     find_protocol,
-    parse_seeds,
 )
+from benchmark.cli.printing import echo
 from benchmark.errors import UserError
 from benchmark.plugin.manager import check_known, load_plugins
+from benchmark.running.config import RunConfig, parse_seeds
 from benchmark.running.protocols import select
 from benchmark.scales import SCALES
 
@@ -46,30 +45,26 @@ def rates(
     """Train strategies at several learning rates, and print which is best on the validation split."""
     check_known("scale", scale, SCALES)
     way = find_protocol(protocol)
-    check_known("budget", budget, BUDGETS)
-    check_known("device", device, DEVICES)
     registry = load_plugins(tuple(plugin or ()))
     chosen = select(registry, way, SCALES[scale].reading, strategies, datasets)
     values = parse_rates(grid)
-    numbers = parse_seeds(seeds)
-
-    from benchmark.report import rates_frame
-    from benchmark.running.rates import try_rates
-    from benchmark.running.setup import RunConfig
-
     config = RunConfig(
         *chosen,
         scale=scale,
         protocol=way,
         budget=budget,
-        seeds=numbers,
+        seeds=parse_seeds(seeds),
         output=output,
         plugins=tuple(plugin or ()),
         device=device,
         limit=limit,
     )
+
+    from benchmark.report import rates_frame
+    from benchmark.running.rates import try_rates
+
     trials = try_rates(config, values)
-    typer.echo(rates_frame(trials).to_markdown(index=False, disable_numparse=True))
+    echo(rates_frame(trials).to_markdown(index=False, disable_numparse=True))
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import DirArgument
+from benchmark.cli.printing import echo
 
 
 def report(
@@ -22,4 +23,4 @@ def report(
     first, *_ = write_report(folder)
     if readme is not None:
         embed_summary(readme, folder)
-    typer.echo(f"see {first}")
+    echo(f"see {first}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from benchmark.cli.options import DirArgument
+from benchmark.cli.printing import echo
 
 
 def rescore(folder: DirArgument) -> None:
@@ -14,6 +13,6 @@ def rescore(folder: DirArgument) -> None:
 
     cells, changed = score_again(folder)
     for cell in changed:
-        typer.echo(f"{cell}: other scores")
-    typer.echo(f"{len(cells)} cells scored again, {len(changed)} with other scores")
+        echo(f"{cell}: other scores")
+    echo(f"{len(cells)} cells scored again, {len(changed)} with other scores")
     write_report(folder)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.plugin.documents import open_documents
+from benchmark.records.target import new_folder
 from benchmark.scales import Scale
 from benchmark.types import SPLITS, Dataset, Document
 
@@ -18,20 +18,16 @@ from benchmark.types import SPLITS, Dataset, Document
 def write_folder(dataset: Dataset, scale: Scale, target: Path, documents: int, seed: int) -> None:
     """Write `documents` training documents to `target`, and a tenth of that, at least 1, for other splits.
 
-    The folder appears whole or not at all. Raises `UserError` if `target` is there already and is not an
-    empty folder, if `documents` is not positive, and as `open_documents` and `Opened`.
+    The folder appears whole or not at all; one that is there is filled when all is written. Raises `UserError` if
+    `target` is there already and is not an empty folder, if `documents` is not positive, and as `open_documents` and
+    `Opened`.
     """
     if documents < 1:
         raise UserError(f"cannot generate {documents} documents: at least 1")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} exists and is not an empty folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as parts:
-        whole = Path(parts) / "whole"
+    with new_folder(target) as whole:
         for split in SPLITS:
             count = documents if split == "train" else max(1, documents // 10)
             _write_split(whole / split, open_documents(dataset, scale, split, seed, count))
-        whole.replace(target)
 
 
 def _write_split(folder: Path, documents: Sequence[Document]) -> None:

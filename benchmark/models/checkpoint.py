@@ -24,7 +24,7 @@ from benchmark.models.packed import METADATA, VALUES, dense_state, packed_state,
 from benchmark.models.quantized import int8_layers, unusable_scales
 from benchmark.models.shapes import check_shapes
 from benchmark.progress import silent
-from benchmark.records.files import write_atomically
+from benchmark.records.files import read_json, write_atomically
 
 WEIGHTS = "model.safetensors"
 SHARDS = f"{WEIGHTS}.index.json"
@@ -190,8 +190,8 @@ def place_of_processor(folder: Path) -> Path:
     if not pointer.is_file():
         raise UserError(f"{folder} is no checkpoint: it has no {_TOKENIZER}")
     try:
-        place = Path(json.loads(pointer.read_text())["processor"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        place = Path(read_json(pointer, "JSON")["processor"])
+    except (KeyError, TypeError) as error:
         raise UserError(f'{pointer} is not {{"processor": FOLDER}}: {first_line(error)}') from error
     if place.is_absolute():
         raise UserError(f"{pointer} names {place}, but a checkpoint can move: it takes a relative path")
@@ -224,7 +224,7 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
                 model.save_pretrained(str(part), state_dict=dense_state(model, dtype))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, UnicodeEncodeError) as error:  # the last for a path that is not UTF-8
         shutil.rmtree(part, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"cannot write the checkpoint {folder}: {reason}") from error

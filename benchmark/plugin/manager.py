@@ -6,6 +6,7 @@ is an error that names it, never a warning. The manager is made anew for every c
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import zlib
@@ -122,7 +123,7 @@ def _load_file(path: Path) -> ModuleType:
     """Import one file as a module under a name of its own, so that equal file names do not clash."""
     if path.suffix != ".py" or not path.is_file():
         raise UserError(f"plugin {path}: no such Python file")
-    name = f"{FILE_PREFIX}{path.stem}_{zlib.crc32(str(path.resolve()).encode()):08x}"
+    name = f"{FILE_PREFIX}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"plugin {path}: Python cannot import it")

@@ -27,6 +27,7 @@ from benchmark.plugin.manager import check_known
 from benchmark.pretraining.auxiliary import CellReader
 from benchmark.pretraining.loss import PretrainingLoss
 from benchmark.pretraining.upstream import make_upstream
+from benchmark.records.lock import held
 from benchmark.running.protocols.paper import learns_upstream
 from benchmark.scales import Scale
 from benchmark.scoring.predict import mean_ted
@@ -107,8 +108,22 @@ def pretrain(
 ) -> list[Path]:
     """Make the checkpoints of the zoo that are not there yet, in `output`; unfinished ones go on from `work`.
 
-    First the references, then what each of `strategies` becomes upstream. `UserError` for an unknown name in `only`.
+    First the references, then what each of `strategies` becomes upstream. `UserError` for an unknown name in `only`,
+    and if another process writes into one of the folders.
     """
+    with held(output), held(work):
+        return _pretrain(scale, datasets, strategies, output, work, only, device)
+
+
+def _pretrain(
+    scale: Scale,
+    datasets: Sequence[Dataset],
+    strategies: Sequence[Strategy],
+    output: Path,
+    work: Path,
+    only: Sequence[str],
+    device: torch.device,
+) -> list[Path]:
     by_name = {dataset.name: dataset for dataset in datasets}
     tasks = [dataset.name for dataset in datasets if dataset.task == "extraction"]
     plan = {recipe.name: recipe for recipe in recipes(scale, tasks)}

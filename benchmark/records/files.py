@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -29,7 +31,7 @@ def shifted_predictions_path(directory: Path, cell: str) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either all of it or what it held before; makes the folder.
+    """Write `content` so that `path` holds either all of it or what it held before, with its mode; makes the folder.
 
     Raises `UserError` with the path and the reason if the system refuses (disk full, no permission).
     """
@@ -41,6 +43,8 @@ def write_atomically(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if path.exists():
+                shutil.copymode(path, temporary)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -61,8 +65,8 @@ def read_record(path: Path) -> Record:
 
     Raises `UserError` naming the file if it is broken, renamed or of a version that is not known.
     """
+    content = read_json(path, "a record")
     try:
-        content = json.loads(_read(path))
         version = content.get("schema_version") if isinstance(content, dict) else None
         if not isinstance(version, int):
             version = SCHEMA_VERSION
@@ -129,6 +133,16 @@ def read_predictions(path: Path) -> list[Prediction]:
             except ValidationError as error:
                 raise UserError(f"{path}, line {number}: not a prediction: {_one_line(error)}") from error
     return predictions
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file, which should be `what`. Raises `UserError` that names a file which cannot be read."""
+    try:
+        return json.loads(_read(path))
+    except RecursionError:
+        raise UserError(f"{path}: not {what}: it is nested too deep to be read") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not {what}: {_one_line(error)}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -37,7 +37,8 @@ _METHODS = "<!-- methods: begin"
 def embed_summary(readme: Path, directory: Path) -> None:
     """Replace what stands between the marks of `readme` by the summary of what `directory` has: records, or costs.
 
-    Raises `UserError` if the file cannot be read or lacks the marks.
+    What stands outside of them stays, as do the ends of lines, a link to the file, and its mode. Raises `UserError` if
+    the file cannot be read, is not UTF-8 or lacks the marks.
     """
     sizes, records = read_sizes(directory), read_records(directory)
     if sizes is not None:
@@ -58,14 +59,22 @@ def _embed(readme: Path, name: str, summary: str) -> None:
     _, end, tail = body.partition(last)
     if not (begin and newline and end):
         raise UserError(f"{readme} lacks the line {mark} ... --> or the line {last}")
-    write_atomically(readme, f"{head}{begin}{first_line}\n\n{summary}\n\n{end}{tail}".encode())
+    if first_line.endswith("\r"):  # as the other lines
+        summary, newline = summary.replace("\n", "\r\n"), "\r\n"
+    begun = head + begin + first_line.removesuffix("\r")
+    text = f"{begun}{newline * 2}{summary}{newline * 2}{end}{tail}"
+    write_atomically(readme.resolve(), text.encode())  # what a link points to, and not the link
 
 
 def _read_text(readme: Path) -> str:
+    """With the ends of its lines as they are. Raises `UserError` if it cannot be read, or is not UTF-8."""
     try:
-        return readme.read_text(encoding="utf-8")
+        return readme.read_bytes().decode()
     except OSError as error:
         raise UserError(f"cannot read {readme}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise UserError(f"{readme} is not UTF-8: byte 0x{byte:02x} at {error.start + 1}") from None
 
 
 def methods_markdown(records: Sequence[Record], teds: Teds) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.records.files import read_json
 from benchmark.running.plan import Job
 
 TRAINING = "training.json"
@@ -55,7 +55,7 @@ class Checkpoints:
 def training_facts(folder: Path) -> dict[str, Any]:
     """How the model in `folder` was trained, and the key that it was made for; nothing if that cannot be read."""
     try:
-        facts: dict[str, Any] = json.loads((folder / TRAINING).read_text())
-    except (OSError, ValueError):
+        facts: Any = read_json(folder / TRAINING, "how a model was trained")
+    except UserError:
         return {}
-    return facts
+    return facts if isinstance(facts, dict) else {}

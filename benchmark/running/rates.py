@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmark.errors import UserError, error_line
+from benchmark.records.lock import held
 from benchmark.records.trials import Trial, read_trials, write_trials
 from benchmark.running.cells import Cell, with_options
+from benchmark.running.config import RunConfig
 from benchmark.running.plan import Job, failed_need
-from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.setup import Run, set_up
 from benchmark.running.shared import Shared, shared_by
 from benchmark.running.stages import make_model
 
@@ -19,7 +21,7 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
 
     The trials are kept in ``rates.json`` as they come, and what is finished is not trained again; older ones of the
     same strategies that something has changed since are dropped. The test split is never opened. Raises `UserError` if
-    no strategy trains or no data set is a task, or one of them cannot be used.
+    no strategy trains or no data set is a task, one of them cannot be used, or something else writes into the folder.
     """
 
     def at_rates(cells: list[Cell]) -> list[Cell]:
@@ -29,7 +31,13 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
     tried = [job for job in setup.jobs if job.scored]
     if not tried:
         raise UserError("no rate to choose: none of these strategies trains on a task")
-    kept = {_key(trial): trial for trial in read_trials(config.output) if not _stale(trial, tried, setup)}
+    with held(config.output):
+        return _try_all(setup, tried)
+
+
+def _try_all(setup: Run, tried: Sequence[Job]) -> list[Trial]:
+    output = setup.config.output
+    kept = {_key(trial): trial for trial in read_trials(output) if not _stale(trial, tried, setup)}
     trials: list[Trial] = []
     failures: dict[str, str] = {}
     shared = shared_by(setup)
@@ -37,7 +45,7 @@ def try_rates(config: RunConfig, rates: Sequence[float]) -> list[Trial]:
         if job.scored:
             trials.append(_try(job, setup, shared, failures, f"{len(trials) + 1}/{len(tried)}"))
             kept[_key(trials[-1])] = trials[-1]
-            write_trials(config.output, [kept[key] for key in sorted(kept)])
+            write_trials(output, [kept[key] for key in sorted(kept)])
         else:
             _train(job, shared, failures)
     return trials

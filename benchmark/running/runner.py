@@ -7,24 +7,29 @@ from __future__ import annotations
 
 from benchmark.processes import from_first, join, leads
 from benchmark.records.files import migrate_records, read_record, record_path
+from benchmark.records.lock import held
 from benchmark.records.record import Record
+from benchmark.running.config import RunConfig
 from benchmark.running.plan import Job, to_make
-from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.setup import Run, set_up
 from benchmark.scoring.rescore import agree
 
 
 def run(config: RunConfig) -> list[Record]:
     """The records of all cells, run now or found finished. A cell that fails is recorded and the rest goes on.
 
-    In a launch of several processes each calls it with the same, and gets the same.
+    In a launch of several processes each calls it with the same, and gets the same. Raises `UserError` as `set_up`, and
+    that names who else writes into the output folder.
     """
     setup = set_up(config)
-    join(setup.device)
     if leads():
-        records = _run(setup)
+        with held(config.output):
+            join(setup.device)
+            records = _run(setup)
         return from_first(lambda: records)
     from benchmark.running.attending import attend
 
+    join(setup.device)
     return attend(setup)
 
 

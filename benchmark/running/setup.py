@@ -5,57 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from benchmark.devices import find_device
 from benchmark.errors import UserError
-from benchmark.folders.folder import Folder
 from benchmark.folders.read import with_folders
 from benchmark.parts.starts import Reference
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.processes import leads, processes
 from benchmark.running.cells import Cell, with_options
 from benchmark.running.checkpoints import Checkpoints
+from benchmark.running.config import RunConfig
 from benchmark.running.plan import Job, Planner
-from benchmark.running.protocols import BY_NAME
+from benchmark.running.protocols import select
 from benchmark.running.protocols.paper import upstream_cell
-from benchmark.scales import Changes, Scale
-from benchmark.training.mechanics import Mechanics
-from benchmark.types import ProtocolName
+from benchmark.scales import Scale
 from benchmark.zoo.find import find_zoo
 from benchmark.zoo.store import Zoo
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """One run, as the command line gives it."""
-
-    strategies: tuple[str, ...]
-    datasets: tuple[str, ...]
-    scale: str = "tiny"
-    protocol: ProtocolName = "paper"
-    budget: str = "quick"
-    seeds: tuple[int, ...] = (0,)
-    output: Path = Path("reports/local")
-    plugins: tuple[Path, ...] = ()
-    device: str = "auto"
-    limit: int | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    sweep: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Options with several values: a cell for each combination."""
-    data: tuple[Folder, ...] = ()
-    """Folders of documents; their names are among `datasets`."""
-    jobs: int = 1
-    """How many cells are run side by side, each in a process of its own; a script has to guard its `__main__` then."""
-    teacher: str | None = None
-    """A folder or a hub id in the place of the scale's zoo; the scale is that of this checkpoint, or `paper`."""
-    changes: Changes = field(default_factory=Changes)
-    """What is other than the given teacher brings it."""
-    mechanics: Mechanics = field(default_factory=Mechanics)
-    """How a training fits this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +49,8 @@ class Run:
 def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = None) -> Run:
     """What a run will do: seed by seed, reading before tasks; `vary` makes other cells of these.
 
-    Raises `UserError` for an option or a device that does not exist, a folder that cannot be read, a part of a strategy
-    without an identity, and what the protocol or a launch of several processes has no place for.
+    Raises `UserError` for a strategy, data set, option or device that does not exist, a folder that cannot be read, a
+    part of a strategy without an identity, and what the protocol or a launch of several processes has no place for.
     """
     if config.jobs > 1 and processes() > 1:
         raise UserError(f"--jobs {config.jobs}: the {processes()} processes of this launch train each cell together")
@@ -91,6 +59,7 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
     device = find_device(config.device)
     zoo = find_zoo(config.scale, config.teacher, config.changes)
     scale = zoo.scale
+    select(registry, config.protocol, scale.reading, ",".join(config.strategies), ",".join(config.datasets))
     # Read now: what is edited while a run goes on belongs to the next one.
     contents = {
         **{("strategy", name): registry.strategies[name].content for name in config.strategies},
@@ -137,17 +106,15 @@ def _title(zoo: Zoo) -> str:
 
 
 def _cells(config: RunConfig, registry: Registry, scale: Scale, names: Sequence[str], device: str) -> list[Cell]:
-    protocol = BY_NAME[config.protocol]
+    protocol = config.protocol
     reading = registry.datasets[scale.reading].item
     datasets = [registry.datasets[name].item for name in config.datasets]
-    for refusal in filter(None, (protocol.refusal(dataset, scale.reading) for dataset in datasets)):
-        raise UserError(refusal)
-    strategies = [registry.strategies[name].item.under(protocol.name) for name in names]
+    strategies = [registry.strategies[name].item.under(protocol) for name in names]
     swept = [
         {**config.options, **dict(zip(config.sweep, some, strict=True))} for some in product(*config.sweep.values())
     ]
     cells = [
-        Cell(strategy, dataset, scale, protocol.name, config.budget, seed, options, config.limit, device)
+        Cell(strategy, dataset, scale, protocol, config.budget, seed, options, config.limit, device)
         for seed in config.seeds
         # All rows of one data set in succession: what its teacher says is kept meanwhile.
         for dataset in sorted(datasets, key=lambda d: d.task != "reading")

@@ -18,9 +18,10 @@ import torch
 
 from benchmark.devices import visible_gpus
 from benchmark.running.agenda import Agenda
+from benchmark.running.config import RunConfig
 from benchmark.running.outcome import Outcome, Task, carry_out, failed
 from benchmark.running.plan import Job
-from benchmark.running.setup import Run, RunConfig, set_up
+from benchmark.running.setup import Run, set_up
 from benchmark.running.shared import Shared, shared_by
 
 

@@ -14,6 +14,7 @@ from benchmark.records.files import (
     write_predictions,
     write_record,
 )
+from benchmark.records.lock import held
 from benchmark.records.record import Metrics, Prediction, Record
 from benchmark.scoring.answers import agreement, answered, summary
 
@@ -25,8 +26,13 @@ def rescore(directory: Path) -> tuple[list[str], list[str]]:
 
     What was read, its ground truth, what it costs and how alike layers are stay as they are stored. On what this
     version has written nothing changes. Raises `UserError` if there are no records, or predictions are missing or
-    broken; then nothing is written.
+    broken, or something else writes into `directory`; then nothing is written.
     """
+    with held(directory):
+        return _rescore(directory)
+
+
+def _rescore(directory: Path) -> tuple[list[str], list[str]]:
     records = [record for record in read_records(directory) if record.status == "ok"]
     if not records:
         raise UserError(f"no scored records in {directory}")

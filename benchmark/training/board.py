@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from benchmark.errors import UserError
 from benchmark.training.journal import Journal
 
 
 class Board(TrainerCallback):
-    """What the trainer logs, and the validation curve, into `folder`. Raises `UserError` without the package."""
+    """What the trainer logs, and the validation curve, into `folder`."""
 
     def __init__(self, folder: Path, journal: Journal) -> None:
-        check_board()
         self._folder = folder
         self._journal = journal
         self._told = len(journal.curve)
@@ -39,9 +36,3 @@ class Board(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._writer.close()
-
-
-def check_board() -> None:
-    """Raise `UserError` if what writes logs is not installed."""
-    if find_spec("tensorboard") is None:
-        raise UserError("--tensorboard needs a package: pip install 'donutbench[tensorboard]'")

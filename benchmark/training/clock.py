@@ -50,7 +50,8 @@ class Clock(TrainerCallback):
         if state:
             tensors = {key: torch.as_tensor(value).detach().cpu().contiguous() for key, value in state.items()}
             write_atomically(self._path(name, step), save(tensors))
-            self._path(name, step - 2 * self._save_steps).unlink(missing_ok=True)
+            # Two checkpoints are kept, and a third is about to be written.
+            self._path(name, step - 3 * self._save_steps).unlink(missing_ok=True)
 
     def _path(self, name: str, step: int) -> Path:
         return self._folder / f"{name}-{step}.safetensors"

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.files import write_atomically
+from benchmark.errors import UserError
+from benchmark.records.files import read_json, write_atomically
 
 Curve = list[tuple[int, float]]
 """(step, validation N-TED accuracy)."""
+_WHAT = "the curve of a training"
 
 
 @dataclass
@@ -25,8 +27,14 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"curve": [], "seconds": 0.0}
-        return cls(path, [(step, ted) for step, ted in kept["curve"]], kept["seconds"], time.time())
+        """What was written down before, if anything. Raises `UserError` that names a file which is something else."""
+        kept: Any = read_json(path, _WHAT) if path.is_file() else {"curve": [], "seconds": 0.0}
+        try:
+            return cls(
+                path, [(int(step), float(ted)) for step, ted in kept["curve"]], float(kept["seconds"]), time.time()
+            )
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{path}: not {_WHAT}") from None
 
     @property
     def seconds(self) -> float:

@@ -26,7 +26,6 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
 from benchmark.devices import precision
 from benchmark.errors import UserError
@@ -35,6 +34,7 @@ from benchmark.models.encoded import EncodedDocuments
 from benchmark.processes import from_first, leads, processes
 from benchmark.progress import Bar, silent
 from benchmark.scales import OptimizerName
+from benchmark.training.kept import newest_whole
 from benchmark.training.mechanics import Mechanics
 from benchmark.training.optimizers import OPTIMIZERS
 
@@ -160,7 +160,7 @@ def train(
     callbacks: list[TrainerCallback],
     mechanics: Mechanics = _PLAIN,
 ) -> list[float]:
-    """Train in place and return the loss of each step; goes on from the newest checkpoint in `folder`, if any.
+    """Train in place and return the loss of each step; goes on from the newest whole checkpoint in `folder`, if any.
 
     A loss that is not finite ends it at once: raises `FloatingPointError` with the step (from 1) and empties `folder`.
     All processes of a launch train the model together. Raises `UserError` if they cannot share a batch.
@@ -183,7 +183,8 @@ def train(
     loop.remove_callback(PrinterCallback)
     try:
         with silent():
-            loop.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+            before = from_first(lambda: newest_whole(folder))
+            loop.train(resume_from_checkpoint=None if before is None else str(before))
     finally:
         bar.stop()
         if mechanics.checkpointing:
@@ -220,7 +221,7 @@ def _arguments(schedule: Schedule, folder: Path, device: str, mechanics: Mechani
         use_cpu=device == "cpu",
         save_strategy="steps" if schedule.save_steps else "no",
         save_steps=schedule.save_steps or 500,
-        save_total_limit=1,
+        save_total_limit=2,  # the one before, should the newest lack its end
         logging_strategy="steps" if mechanics.board else "no",
         logging_steps=1,
         report_to=[],

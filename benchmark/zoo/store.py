@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.devices import environment
 from benchmark.errors import UserError
+from benchmark.records.files import read_json, write_atomically
 from benchmark.scales import Scale
 from benchmark.types import Dataset, Json
 
@@ -104,10 +105,9 @@ def content_hash(folder: Path, files: Iterable[Path]) -> str:
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:
-    try:
-        recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} has no readable {RECIPE}: {error}") from error
+    recipe: Any = read_json(folder / RECIPE, what := "a recipe")
+    if not isinstance(recipe, dict):
+        raise UserError(f"{folder / RECIPE}: not {what}")
     return recipe
 
 
@@ -119,7 +119,7 @@ def write_recipe(folder: Path, facts: Mapping[str, Any], curve: Curve, seconds: 
         "hours": round(seconds / 3600, 3),
         "environment": environment(device),
     }
-    (folder / RECIPE).write_text(json.dumps(record, indent=2) + "\n")
+    write_atomically(folder / RECIPE, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def open_zoo(scale: Scale, folder: Path | None = None) -> Zoo:

@@ -35,6 +35,38 @@ def test_only_what_stands_between_the_marks_changes(records: Sequence[Record], t
     assert readme.read_text() == text
 
 
+def test_ends_of_lines_a_link_and_a_mode_stay(records: Sequence[Record], tmp_path: Path) -> None:
+    for record in records:
+        write_record(tmp_path, record)
+    real, link = tmp_path / "real.md", tmp_path / "README.md"
+    real.write_bytes(PAGE.replace("\n", "\r\n").encode("utf-8-sig"))
+    real.chmod(0o640)
+    link.symlink_to("real.md")
+    for _ in range(2):
+        embed_summary(link, tmp_path)
+        content = real.read_bytes()
+        assert link.is_symlink()
+        assert real.stat().st_mode & 0o777 == 0o640
+        assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        summary = summary_markdown(records, tmp_path.as_posix())
+        assert text == PAGE.replace("old", f"\n{summary}\n")
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("latin-1", "0xe9 at 4"), ("utf-16", "0xff at 1")])
+def test_a_readme_in_another_encoding_is_refused(
+    encoding: str, byte: str, records: Sequence[Record], tmp_path: Path
+) -> None:
+    for record in records:
+        write_record(tmp_path, record)
+    readme = tmp_path / "README.md"
+    readme.write_bytes(f"Caf\xe9\n{PAGE}".encode(encoding))
+    before = readme.read_bytes()
+    with pytest.raises(UserError, match=f"README.md is not UTF-8: byte {byte}$"):
+        embed_summary(readme, tmp_path)
+    assert readme.read_bytes() == before
+
+
 def tables(records: Sequence[Record]) -> dict[str, dict[str, dict[str, str]]]:
     """title -> strategy without its mark -> heading -> cell."""
     found: dict[str, dict[str, dict[str, str]]] = {}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import run
-from benchmark.running.setup import RunConfig
 from tests.running.runs import DATASETS, STRATEGIES, Records, config, quick_measurements
 
 

@@ -20,8 +20,8 @@ from benchmark.measure import measure
 from benchmark.models.parameters import prunable
 from benchmark.records.record import Metrics, Record
 from benchmark.running import execution
+from benchmark.running.config import RunConfig
 from benchmark.running.outcome import Outcome, Task, carry_out
-from benchmark.running.setup import RunConfig
 from benchmark.types import Calibration
 
 STRATEGIES = ("teacher", "prune", "prune-distill")

@@ -143,7 +143,9 @@ def test_a_target_is_a_folder_of_its_own(
     target.mkdir()
     if full:
         (target / "note").write_text("mine")
-        assert complaint(finished, record_of(finished).cell, target, capsys).endswith(f"{target} is there already")
+        assert complaint(finished, record_of(finished).cell, target, capsys).endswith(
+            f"{target} exists and is not an empty folder"
+        )
         assert [path.name for path in target.iterdir()] == ["note"]
     else:
         assert main(["export", str(finished), record_of(finished).cell, str(target)]) == 0

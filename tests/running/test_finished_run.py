@@ -24,8 +24,8 @@ from benchmark.records.files import (
     shifted_predictions_path,
     write_record,
 )
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import run
-from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
 from benchmark.types import Dataset
 from benchmark.zoo.references import DatasetReferences

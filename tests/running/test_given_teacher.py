@@ -20,8 +20,9 @@ from benchmark.models.hub import find_checkpoint
 from benchmark.models.processor import needed_tokens
 from benchmark.records.files import predictions_path, read_predictions, read_records
 from benchmark.records.record import Record
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import outline, run
-from benchmark.running.setup import RunConfig, set_up
+from benchmark.running.setup import set_up
 from benchmark.scales import Changes
 from benchmark.types import Dataset
 from benchmark.zoo.given import content_of

@@ -14,9 +14,10 @@ from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.donut import Donut
 from benchmark.plugin.manager import load_plugins
 from benchmark.running.cells import Cell
+from benchmark.running.config import RunConfig
 from benchmark.running.plan import Planner, needed
 from benchmark.running.protocols import select
-from benchmark.running.setup import RunConfig, set_up
+from benchmark.running.setup import set_up
 from benchmark.scales import TINY
 from benchmark.training.compress import TrainingData
 from benchmark.types import Dataset, ProtocolName

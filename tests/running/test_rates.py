@@ -18,8 +18,8 @@ from benchmark.records.record import Record
 from benchmark.records.trials import Trial, best_rates, read_trials, trials_path, write_trials
 from benchmark.report import write_report
 from benchmark.report.rates import rates_frame
+from benchmark.running.config import RunConfig
 from benchmark.running.rates import try_rates
-from benchmark.running.setup import RunConfig
 from benchmark.running.trained import keep
 from benchmark.training.compress import TrainingData
 from benchmark.types import PROTOCOLS, Dataset, ProtocolName, Strategy

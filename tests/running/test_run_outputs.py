@@ -13,8 +13,8 @@ import pytest
 
 from benchmark import UserError
 from benchmark.records.files import record_path
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import run
-from benchmark.running.setup import RunConfig
 from tests.running.runs import Records, checkpoint_of, config, own_metrics
 
 

@@ -12,7 +12,8 @@ from benchmark import Strategy
 from benchmark.models.encoded import EncodedDocuments, encode_documents
 from benchmark.plugin.manager import load_plugins
 from benchmark.running.cells import Cell
-from benchmark.running.setup import RunConfig, set_up
+from benchmark.running.config import RunConfig
+from benchmark.running.setup import set_up
 from benchmark.scales import TINY
 from benchmark.types import Dataset
 from benchmark.zoo.store import open_zoo

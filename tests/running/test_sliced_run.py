@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.models.checkpoint import fingerprint, load_model
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import run
-from benchmark.running.setup import RunConfig
 from tests.running.runs import checkpoint_of, config
 
 

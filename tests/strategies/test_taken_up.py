@@ -58,10 +58,15 @@ def train(
     return run
 
 
-@pytest.mark.parametrize("name", CONSTRAINTS)
+@pytest.mark.parametrize(("name", "cut"), [*((name, 0) for name in CONSTRAINTS), ("movement", 1), ("movement", 2)])
 def test_a_killed_training_ends_as_the_unbroken_one(
-    name: str, train: Callable[[Constraint, Donut, str, int | None], Donut], processor: DonutProcessor
+    name: str,
+    cut: int,
+    tmp_path: Path,
+    train: Callable[[Constraint, Donut, str, int | None], Donut],
+    processor: DonutProcessor,
 ) -> None:
+    """Also where the newest of its checkpoints, or both, lack their end."""
     start = build(TINY, TINY.small, len(processor.tokenizer), seed=0)
     with torch.no_grad():  # biases begin at zero, and would be taken for pruned
         for parameter in start.parameters():
@@ -69,6 +74,9 @@ def test_a_killed_training_ends_as_the_unbroken_one(
     whole = train(CONSTRAINTS[name], deepcopy(start), "whole", None)
     with pytest.raises(InterruptedError):
         train(CONSTRAINTS[name], deepcopy(start), "killed", 4)
+    assert sorted(path.name for path in (tmp_path / "killed").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-3"]
+    for step in (3, 2)[:cut]:
+        (tmp_path / "killed" / f"checkpoint-{step}" / "trainer_state.json").unlink()
     again = train(CONSTRAINTS[name], deepcopy(start), "killed", None)
     assert same({n: w != 0 for n, w in weights(again).items()}, {n: w != 0 for n, w in weights(whole).items()})
     for ours, theirs in zip(again.parameters(), whole.parameters(), strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import UserError
 from benchmark.training.journal import Journal
 
 
@@ -44,3 +45,12 @@ def test_it_is_taken_up_again_and_a_step_that_is_passed_twice_counts_once(tmp_pa
     assert again.curve == [(2, 0.2), (4, 0.9)]
     assert Journal.open(tmp_path / "journal.json").curve == [(2, 0.2), (4, 0.9)]
     assert Journal.open(tmp_path / "journal.json").seconds == 15
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"curve": [3], "seconds": 0}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_journal_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "journal.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"journal\.json: not the curve of a training") as refused:
+        Journal.open(path)
+    assert "\n" not in str(refused.value)

@@ -214,15 +214,16 @@ def test_nothing_is_kept_unless_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("save_steps", [1, 3])
-def test_only_the_newest_checkpoint_is_kept(save_steps: int, tmp_path: Path) -> None:
-    assert Run(Schedule(7, 4, 0.03, save_steps=save_steps), tmp_path, callbacks=[Stop(7)]).kept == ["checkpoint-6"]
+def test_the_newest_checkpoint_is_kept_and_the_one_before(save_steps: int, tmp_path: Path) -> None:
+    kept = Run(Schedule(7, 4, 0.03, save_steps=save_steps), tmp_path, callbacks=[Stop(7)]).kept
+    assert kept == [f"checkpoint-{6 - save_steps}", "checkpoint-6"]
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     plan = Schedule(16, 4, 0.03, seed=1, save_steps=3)
     whole = Run(plan, tmp_path / "whole")
     killed = Run(plan, tmp_path / "killed", callbacks=[Stop(8)])
-    assert killed.kept == ["checkpoint-6"]
+    assert killed.kept == ["checkpoint-3", "checkpoint-6"]
     rest = Run(plan, tmp_path / "killed")
     assert killed.batches == whole.batches[:8]
     assert rest.batches == whole.batches[6:]

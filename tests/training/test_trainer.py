@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 
 from benchmark.models.donut import Donut, build
 from benchmark.models.encoded import EncodedDocuments
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import run
-from benchmark.running.setup import RunConfig
 from benchmark.scales import TINY
 from benchmark.training.mechanics import Mechanics
 from benchmark.training.trainer import Batch, Documents, Schedule, _arguments, train
