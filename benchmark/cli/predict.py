@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import DEVICES, CheckpointArgument, DeviceOption
+from benchmark.cli.options import DEVICES, CheckpointArgument, DeviceOption, PromptOption
 from benchmark.plugin.manager import check_known
 
 
@@ -16,6 +16,7 @@ def predict(
     checkpoint: CheckpointArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
     dataset: Annotated[str | None, typer.Option(help="Read the images as documents of this data set.")] = None,
+    prompt: PromptOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Print the JSON that a checkpoint reads from each image, one line an image."""
@@ -23,5 +24,5 @@ def predict(
 
     from benchmark.scoring.evaluator import predict_images
 
-    for prediction in predict_images(checkpoint, images, device, dataset):
+    for prediction in predict_images(checkpoint, images, device, dataset, prompt):
         typer.echo(json.dumps(prediction, ensure_ascii=False))

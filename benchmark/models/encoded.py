@@ -29,7 +29,8 @@ class EncodedDocuments:
     """Documents of one split.
 
     `pages` is uint8 (documents, height, width) or (..., 3); `labels` (documents, tokens), -100 beyond the end;
-    `points` (documents, tokens, 2) the x and y of the character that each token prints, in pixels, -1 where unknown.
+    `points` (documents, tokens, 2) the x and y of the character that each token prints, in pixels, -1 where unknown; of
+    no token, (documents, 0, 2), where nobody has asked for them.
     `alternatives` are further ground truths of each document, if any document has some.
     """
 
@@ -61,12 +62,18 @@ class EncodedDocuments:
 
 
 def encode_documents(
-    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, where: str = ""
+    documents: Sequence[Document],
+    processor: DonutProcessor,
+    longest: int,
+    jobs: int = 1,
+    where: str = "",
+    points: bool = False,
 ) -> EncodedDocuments:
     """Render or read all documents. Of pages that are larger than `LARGEST_IN_MEMORY` together none is kept.
 
-    Raises `UserError` if there are none, a page is none, or a ground truth is no JSON or has keys that tags cannot
-    carry; `where`, the data set and split, is named then.
+    `points` are for the losses of `benchmark.pretraining` alone. Raises `UserError` if there are no documents, a page
+    is none, or a ground truth is no JSON or has keys that tags cannot carry; `where`, the data set and split, is named
+    then. With `points` also for glyphs that are not the characters of the ground truth.
     """
     if not len(documents):
         raise UserError("this split holds no documents")
@@ -90,7 +97,7 @@ def encode_documents(
         tuple(document.id for document in kept),
         LazyPages(documents, fit, colour) if lazy else stacked(pages, colour),
         labels,
-        _points(kept, labels, processor),
+        _points(kept, labels, processor) if points else torch.empty(len(kept), 0, 2),
         tuple(document.ground_truth for document in kept),
         alternatives if any(alternatives) else (),
     )
