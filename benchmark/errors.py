@@ -22,14 +22,9 @@ class SharedFailure(Exception):
     """What one process of a launch has raised, in a line: all of them raise it, and go on alike."""
 
 
-def writable(text: str) -> str:
-    """With halves of surrogate pairs as escapes: no file can hold them, and paths that are not UTF-8 have them."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def one_line(text: str) -> str:
-    """A text in one line that a file can hold (`writable`)."""
-    return " ".join(writable(text).split())
+    """A text in one line that a file can hold: halves of surrogate pairs, as in paths that are not UTF-8, are escaped."""
+    return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
 def error_line(error: BaseException) -> str:

@@ -45,7 +45,7 @@ def pages(datasets: dict[str, Dataset], processor: DonutProcessor) -> EncodedDoc
     """Six receipts."""
     from benchmark.models.encoded import encode_documents
 
-    return encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 6), processor, TINY.max_tokens)
+    return encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 6), processor, TINY.max_tokens, points=True)
 
 
 @pytest.fixture(scope="session")

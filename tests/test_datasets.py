@@ -251,7 +251,7 @@ class TestGlyphs:
 
     def test_each_token_gets_the_place_of_its_character(self, dataset: Dataset, processor: DonutProcessor) -> None:
         documents = dataset.open(TINY, "validation", 0, 5)
-        pages = encode_documents(documents, processor, TINY.max_tokens)
+        pages = encode_documents(documents, processor, TINY.max_tokens, points=True)
         for document, labels, points in zip(documents, pages.labels, pages.points, strict=True):
             tokens = processor.tokenizer.convert_ids_to_tokens(labels[points[:, 0] >= 0].tolist())
             assert tokens == [glyph.character for glyph in document.glyphs]

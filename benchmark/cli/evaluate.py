@@ -13,6 +13,7 @@ from benchmark.cli.options import (
     KeyOrderOption,
     LimitOption,
     PluginOption,
+    PromptOption,
     ScaleOption,
     SplitOption,
     dataset_of,
@@ -34,6 +35,7 @@ def evaluate(
     data: DataOption = None,
     key_order: KeyOrderOption = None,
     split: SplitOption = None,
+    prompt: PromptOption = None,
     scale: ScaleOption = "tiny",
     device: DeviceOption = "auto",
     limit: LimitOption = None,
@@ -50,5 +52,5 @@ def evaluate(
 
     from benchmark.scoring.evaluator import evaluate_checkpoint
 
-    scores = evaluate_checkpoint(checkpoint, documents, sizes, device, limit)
+    scores = evaluate_checkpoint(checkpoint, documents, sizes, device, limit, prompt)
     echo_json(scores)

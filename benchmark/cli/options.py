@@ -61,6 +61,14 @@ SplitOption = Annotated[
     ),
 ]
 CheckpointArgument = Annotated[str, typer.Argument(help="A folder or a hub id.")]
+PromptOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKEN",
+        help="The token that tells the checkpoint what to do, such as <s_cord-v2> or <s>: by default that of the data "
+        "set, or else the one that the checkpoint begins with by itself.",
+    ),
+]
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)]
 
 

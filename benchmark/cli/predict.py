@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import CheckpointArgument, DeviceOption
+from benchmark.cli.options import CheckpointArgument, DeviceOption, PromptOption
 from benchmark.cli.printing import echo_json
 from benchmark.plugin.manager import check_known
 from benchmark.running.config import DEVICES
@@ -17,6 +17,7 @@ def predict(
     checkpoint: CheckpointArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
     dataset: Annotated[str | None, typer.Option(help="Read the images as documents of this data set.")] = None,
+    prompt: PromptOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Print the JSON that a checkpoint reads from each image, one line an image."""
@@ -24,5 +25,5 @@ def predict(
 
     from benchmark.scoring.evaluator import predict_images
 
-    for prediction in predict_images(checkpoint, images, device, dataset):
+    for prediction in predict_images(checkpoint, images, device, dataset, prompt):
         echo_json(prediction, indent=None)

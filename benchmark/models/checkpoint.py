@@ -22,7 +22,9 @@ from benchmark.models.donut import Donut
 from benchmark.models.hub import find_checkpoint
 from benchmark.models.packed import METADATA, VALUES, dense_state, packed_state, unpacked
 from benchmark.models.quantized import int8_layers, unusable_scales
+from benchmark.models.requirements import check_pages, check_processor
 from benchmark.models.shapes import check_shapes
+from benchmark.models.shards import check_shards
 from benchmark.progress import silent
 from benchmark.records.files import read_json, write_atomically
 
@@ -49,7 +51,9 @@ class Checkpoint:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Load a Donut folder, or hub id, in float32. `UserError` if something in it is missing or broken."""
     folder = find_checkpoint(path)
-    return Checkpoint(load_model(folder), load_processor(folder))
+    model, processor = load_model(folder), load_processor(folder)
+    check_pages(folder, model.config, processor)
+    return Checkpoint(model, processor)
 
 
 def load_config(folder: Path) -> VisionEncoderDecoderConfig:
@@ -63,7 +67,10 @@ def load_config(folder: Path) -> VisionEncoderDecoderConfig:
     kinds = [getattr(part, "model_type", None) for part in parts]
     if kinds != [*_KINDS]:
         found = " of ".join(filter(None, [str(kinds[0]), " and ".join(map(str, filter(None, kinds[1:])))]))
-        raise UserError(f"{folder} is no Donut, which is a {_KINDS[0]} of {_KINDS[1]} and {_KINDS[2]}: it is a {found}")
+        raise UserError(
+            f"{folder} is no Donut, which is a {_KINDS[0]} of {_KINDS[1]} and {_KINDS[2]}, as what is fine-tuned from "
+            f"naver-clova-ix/donut-base: it is a {found}"
+        )
     return cast(VisionEncoderDecoderConfig, config)
 
 
@@ -97,6 +104,7 @@ def load_model(path: str | Path) -> Donut:
 def _without_weights(folder: Path) -> str:
     if not any(path for pattern in _PICKLES for path in folder.glob(pattern)):
         return f"{folder} is no checkpoint: it has no {WEIGHTS}"
+    load_config(folder)  # of what is no Donut there is nothing to convert
     target = f"{folder.resolve().name}-safetensors"
     convert = (
         "from transformers import DonutProcessor, VisionEncoderDecoderModel; "
@@ -164,22 +172,28 @@ _READERS = {WEIGHTS: _read_dense, SHARDS: _read_dense, PACKED: _read_packed}
 
 def _reader(folder: Path) -> Callable[[Path, VisionEncoderDecoderConfig], tuple[Donut, _Misfits]]:
     """What reads its weights. Raises `UserError` if there are none that can be read."""
-    read = next((read for name, read in _READERS.items() if (folder / name).is_file()), None)
-    if read is None:
+    name = next((name for name in _READERS if (folder / name).is_file()), None)
+    if name is None:
         raise UserError(_without_weights(folder))
-    return read
+    if name == SHARDS:
+        check_shards(folder / SHARDS)
+    return _READERS[name]
 
 
 def load_processor(path: str | Path) -> DonutProcessor:
-    """The processor of a folder, or the one that the folder's ``processor.json`` points to."""
+    """The processor of a folder, or the one that the folder's ``processor.json`` points to.
+
+    Raises `UserError` if it is missing or broken, or no Donut's (`check_processor`).
+    """
     place = place_of_processor(Path(path))
     try:
         with silent():
             # Where torchvision is installed transformers would take it, which resizes by another rule than Donut's.
             processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), backend="pil", local_files_only=True)
-        return processor
     except Exception as error:  # as above
         raise UserError(f"cannot load the processor of {place}: {first_line(error)}") from error
+    check_processor(place, processor)
+    return processor
 
 
 def place_of_processor(folder: Path) -> Path:

@@ -29,7 +29,8 @@ class EncodedDocuments:
     """Documents of one split.
 
     `pages` is uint8 (documents, height, width) or (..., 3); `labels` (documents, tokens), -100 beyond the end;
-    `points` (documents, tokens, 2) the x and y of the character that each token prints, in pixels, -1 where unknown.
+    `points` (documents, tokens, 2) the x and y of the character that each token prints, in pixels, -1 where unknown; of
+    no token, (documents, 0, 2), where nobody has asked for them.
     `alternatives` are further ground truths of each document, if any document has some.
     """
 
@@ -61,12 +62,13 @@ class EncodedDocuments:
 
 
 def encode_documents(
-    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1
+    documents: Sequence[Document], processor: DonutProcessor, longest: int, jobs: int = 1, points: bool = False
 ) -> EncodedDocuments:
     """Render or read all documents. Of pages that are larger than `LARGEST_IN_MEMORY` together none is kept.
 
-    Raises `UserError` if there are none, for one that is not what it has to be (`benchmark.plugin.documents`), for keys
-    that tags cannot carry, and for two of one id where they have to be distinct.
+    `points` are for the losses of `benchmark.pretraining` alone. Raises `UserError` if there are no documents, for one
+    that is not what it has to be (`benchmark.plugin.documents`), for keys that tags cannot carry, and for two of one id
+    where they have to be distinct; with `points` also for glyphs that are not the characters of the ground truth.
     """
     checked = opened(documents)
     kept: list[Document] = []
@@ -93,7 +95,7 @@ def encode_documents(
         tuple(document.id for document in kept),
         LazyPages(checked, fit, colour) if lazy else stacked(pages, colour),
         labels,
-        _points(kept, labels, processor),
+        _points(kept, labels, processor) if points else torch.empty(len(kept), 0, 2),
         tuple(document.ground_truth for document in kept),
         alternatives if any(alternatives) else (),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmark.errors import UserError
 from benchmark.types import Document, Page
 
 
@@ -39,7 +40,11 @@ Pages = torch.Tensor | LazyPages
 
 
 def stacked(pages: Sequence[Page], colour: bool) -> torch.Tensor:
-    """Pages of one size as a tensor; grey ones in colour too if `colour`."""
+    """Pages of one size as a tensor; grey ones in colour too if `colour`. Raises `UserError` if they are of several."""
+    sizes = sorted({page.shape[:2] for page in pages})
+    if len(sizes) > 1:
+        first, other = ("x".join(map(str, size)) for size in sizes[:2])
+        raise UserError(f"the processor makes pages of {first} and of {other} pixels: with do_pad all have one size")
     if colour:
         pages = [np.repeat(page[:, :, None], 3, axis=2) if page.ndim == 2 else page for page in pages]
     return torch.from_numpy(np.stack(pages))

@@ -162,7 +162,7 @@ def _make(
 ) -> None:
     # Rendering is plain Python: a process a core.
     documents = open_documents(dataset, scale, "train", recipe.seed, recipe.documents)
-    pages = encode_documents(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1)
+    pages = encode_documents(documents, processor, scale.max_tokens, jobs=os.cpu_count() or 1, points=True)
     validation = encode_documents(
         open_documents(dataset, scale, "validation", 0, scale.validation_documents), processor, scale.max_tokens
     )

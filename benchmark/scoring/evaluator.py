@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from transformers import DonutProcessor
 
 from benchmark.devices import find_device, move
-from benchmark.errors import UserError
-from benchmark.models.checkpoint import load_checkpoint
+from benchmark.models.checkpoint import Checkpoint, load_checkpoint
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments, encode_documents, losses
 from benchmark.models.processor import categories_of, encode, fit_page, prompt_of, to_json
@@ -27,6 +25,7 @@ from benchmark.scoring.accepted import best_ted, nearest
 from benchmark.scoring.answers import answered, summary
 from benchmark.scoring.likeness import FEWEST_DOCUMENTS, Likeness
 from benchmark.scoring.predict import Written, decode, perfect
+from benchmark.scoring.prompts import find_prompt
 from benchmark.scoring.representations import Representations, represent
 from benchmark.truth import Losses, ceiling_sentence, several_sentence, to_text
 from benchmark.types import Dataset, Json
@@ -38,9 +37,16 @@ class Evaluator:
     """Scores models on one data set; what all rows share (the teacher's Grams, the blind score) is computed once."""
 
     def __init__(
-        self, dataset: Dataset, processor: DonutProcessor, test: EncodedDocuments, train: Sequence[Json], longest: int
+        self,
+        dataset: Dataset,
+        processor: DonutProcessor,
+        test: EncodedDocuments,
+        train: Sequence[Json],
+        longest: int,
+        prompt: str | None = None,
     ) -> None:
         self.dataset = dataset
+        self.prompt = prompt or prompt_of(dataset)
         self.processor = processor
         self.test = test
         self.longest = longest
@@ -54,7 +60,7 @@ class Evaluator:
 
     def predict(self, model: Donut) -> list[Written]:
         """What the model writes for each test document."""
-        return decode(model, self.processor, self.test.pages, prompt_of(self.dataset), self.longest)
+        return decode(model, self.processor, self.test.pages, self.prompt, self.longest)
 
     def read(self, model: Donut) -> tuple[Metrics, list[Prediction]]:
         """`predict` and `score`."""
@@ -110,7 +116,7 @@ class Evaluator:
         return [f"{self.dataset.name}: {sentence}" for sentence in sentences if sentence]
 
     def _represent(self, model: Donut) -> Representations:
-        prompt = self.processor.tokenizer.convert_tokens_to_ids(prompt_of(self.dataset))
+        prompt = self.processor.tokenizer.convert_tokens_to_ids(self.prompt)
         return represent(model, self.processor, self.test, prompt)
 
 
@@ -124,35 +130,48 @@ def predicted(processor: DonutProcessor, name: str, written: Written, truths: Se
 
 
 def evaluate_checkpoint(
-    checkpoint: str, dataset: Dataset, scale: Scale, device: str = "auto", limit: int | None = None
+    checkpoint: str,
+    dataset: Dataset,
+    scale: Scale,
+    device: str = "auto",
+    limit: int | None = None,
+    prompt: str | None = None,
 ) -> dict[str, Any]:
-    """The scores of any Donut folder on the test split of a data set. Where a perfect reader fails, stderr says it."""
+    """The scores of any Donut folder on the test split of a data set, read with the prompt that `find_prompt` finds.
+
+    Where that is not the data set's own, or a perfect reader fails, stderr says it.
+    """
     loaded = load_checkpoint(checkpoint)
+    start = _told_prompt(loaded, dataset.name, prompt)
     model = move(loaded.model, find_device(device))
     longest = model.longest
     test = encode_documents(open_documents(dataset, scale, "test", 0, limit), loaded.processor, longest)
-    _prompt(loaded.processor, dataset.name)
-    evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest)
+    evaluator = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest, start)
     for warning in [*(f"{dataset.name}: {note}" for note in dataset.notes), *evaluator.warnings]:
         print(warning, file=sys.stderr)
     metrics, _ = evaluator.read(model)
     told = ("ted", "f1", "ted_ceiling", "truncated_documents", "unknown_characters", "several_truths")
-    scores = {"dataset": dataset.name, "test_documents": len(test), **metrics.model_dump(include=set(told))}
+    read = {"dataset": dataset.name, "prompt": start, "test_documents": len(test)}
+    scores = {**read, **metrics.model_dump(include=set(told))}
     if dataset.shifted:
         test = encode_documents(open_documents(dataset, scale, "shifted", 0, limit), loaded.processor, longest)
-        metrics, _ = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest).read(model)
+        metrics, _ = Evaluator(dataset, loaded.processor, test, test.ground_truths, longest, start).read(model)
         scores |= {"shifted_documents": len(test), "shifted_ted": metrics.ted, "shifted_f1": metrics.f1}
     return scores
 
 
 def predict_images(
-    checkpoint: str, images: Sequence[Path], device: str = "auto", dataset: str | None = None
+    checkpoint: str,
+    images: Sequence[Path],
+    device: str = "auto",
+    dataset: str | None = None,
+    prompt: str | None = None,
 ) -> list[dict[str, Json]]:
     """The JSON that a model reads from each image. `UserError` names an image that cannot be read."""
     pages = [read_page(path) for path in images]
     loaded = load_checkpoint(checkpoint)
     model = move(loaded.model, find_device(device))
-    start = _prompt(loaded.processor, dataset)
+    start = _told_prompt(loaded, dataset, prompt)
     longest = model.longest
     results = []
     for path, page in zip(images, pages, strict=True):
@@ -168,15 +187,9 @@ def _tensor(pages: NDArray[np.uint8]) -> Any:
     return torch.from_numpy(pages)
 
 
-def _prompt(processor: DonutProcessor, dataset: str | None) -> str:
-    """The prompt token of a data set; without a name the only one that the checkpoint knows."""
-    vocabulary = processor.tokenizer.get_vocab()
-    # A prompt looks like the opening tag of a field, but nothing closes it.
-    opening: list[str] = sorted(token for token in vocabulary if re.fullmatch(r"<s_[^>]+>", token))
-    known = [token for token in opening if token.replace("<s_", "</s_") not in vocabulary]
-    wanted = [token for token in known if dataset is None or token == f"<s_{dataset}>"]
-    if len(wanted) != 1:
-        names = ", ".join(token[3:-1] for token in known) or "none"
-        what = "say with --dataset what to read" if dataset is None else f"it does not know the prompt <s_{dataset}>"
-        raise UserError(f"{what}; this checkpoint knows the data sets: {names}")
-    return wanted[0]
+def _told_prompt(checkpoint: Checkpoint, dataset: str | None, prompt: str | None) -> str:
+    """`find_prompt`; stderr says if it is another than the data set's, which nobody has asked for."""
+    found = find_prompt(checkpoint, dataset, prompt)
+    if prompt is None and dataset is not None and found != f"<s_{dataset}>":
+        print(f"the checkpoint does not know <s_{dataset}>: it reads with its own prompt {found}", file=sys.stderr)
+    return found

@@ -70,7 +70,13 @@ def written_tokens(
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
     if start not in tokens_of(model):
-        raise UserError(f"the model was trimmed to the tokens of another data set: it does not know {prompt}")
+        if getattr(model.config, "kept_tokens", None):
+            raise UserError(f"the model was trimmed to the tokens of another data set: it does not know {prompt}")
+        rows, tokens = len(tokens_of(model)), len(processor.tokenizer)
+        raise UserError(
+            f"the tokenizer has {tokens} tokens and the model rows for {rows} alone, none for {prompt}: it was not "
+            "trained with that; --prompt TOKEN takes another"
+        )
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
         return [
             row[: row.index(end) + 1] if end in row else row

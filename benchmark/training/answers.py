@@ -47,8 +47,7 @@ class Answers:
         rows, count = self._rows(least), len(self.pages)
         if not rows:
             raise UserError(self.left_out(least))
-        nowhere = torch.tensor(-1.0).expand(*self.labels.shape, 2)
-        labelled = replace(self.pages, labels=self.labels, points=nowhere)
+        labelled = replace(self.pages, labels=self.labels, points=self.pages.points[:, :0])
         return Documents(labelled, [rows[i % len(rows)] for i in range(count)])
 
     def _rows(self, least: float) -> list[int]:

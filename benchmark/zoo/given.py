@@ -76,7 +76,12 @@ class GivenTeacher(Zoo):
 
     @cached_property
     def _vocabulary(self) -> frozenset[str]:
-        return frozenset(self.processor().tokenizer.get_vocab())
+        """What it has rows for: tokens beyond its table were added to its tokenizer alone."""
+        from benchmark.models.checkpoint import load_config
+
+        decoder: Any = load_config(self.folder).decoder
+        vocabulary = self.processor().tokenizer.get_vocab().items()
+        return frozenset(token for token, number in vocabulary if number < decoder.vocab_size)
 
     def documents(self, folder: Path) -> int:
         """What it has read before is not known, and is the same for every row."""
@@ -88,11 +93,14 @@ class GivenTeacher(Zoo):
 
 def open_teacher(name: str, changes: Changes) -> GivenTeacher:
     """The given teacher, and with it the scale. `UserError` if it is no Donut that can be trained, or is too small."""
-    from benchmark.models.checkpoint import check_weights, load_config
+    from benchmark.models.checkpoint import check_weights, load_config, load_processor
+    from benchmark.models.requirements import check_pages
 
     folder = find_checkpoint(name)
     check_weights(folder)
-    if getattr(load_config(folder), "int8", None):
+    config = load_config(folder)
+    check_pages(folder, config, load_processor(folder))
+    if getattr(config, "int8", None):
         raise UserError(f"{_title(folder)} has int8 layers, which nothing trains or compresses: give it before that")
     content = content_of(folder)
     return GivenTeacher(folder, scale_of(folder, content, changes), content)
@@ -141,16 +149,10 @@ def scale_of(folder: Path, content: str, changes: Changes) -> Scale:
 
 
 def _page_of(folder: Path) -> tuple[int, int]:
-    """Height and width of its pages. Raises `UserError` if its processor has no such size, or lacks a token."""
+    """Height and width of its pages, as its processor makes them."""
     from benchmark.models.checkpoint import load_processor
 
-    processor = load_processor(folder)
-    size = processor.image_processor.size
-    if not all(isinstance(size.get(side), int) for side in ("height", "width")):
-        raise UserError(f"the processor of {folder} has pages of the size {dict(size)}, not of a height and a width")
-    for kind in ("eos_token", "pad_token"):
-        if getattr(processor.tokenizer, kind) is None:
-            raise UserError(f"the tokenizer of {folder} has no {kind}, without which no text has an end")
+    size = load_processor(folder).image_processor.size
     return size["height"], size["width"]
 
 

@@ -205,7 +205,7 @@ class TestUnfit:
         settings = json.loads(path.read_text())
         del settings["eos_token"]
         path.write_text(json.dumps(settings))
-        assert self.told(broken, tmp_path).endswith("has no eos_token, without which no text has an end")
+        assert "has no eos_token, without which no text has an end: " in self.told(broken, tmp_path)
 
     @pytest.mark.parametrize(
         ("part", "data"), [(None, {"kept_tokens": [0, 1]}), ("encoder", {"selection": {"keep": 0.5}})]

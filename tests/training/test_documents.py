@@ -87,7 +87,7 @@ class TestLabels:
         documents = datasets["receipts-mini"].open(TINY, "test", 0, 2)
         whole = max(int((row != -100).sum()) for row in pages.labels[:2])
         for longest in (whole, whole - 1, 9):
-            cut = encode_documents(documents, processor, longest)
+            cut = encode_documents(documents, processor, longest, points=True)
             assert torch.equal(cut.labels, pages.labels[:2, :longest])
             assert torch.equal(cut.points, pages.points[:2, :longest])
 
@@ -102,7 +102,7 @@ class TestLoading:
         self, pages: EncodedDocuments, datasets: dict[str, Dataset], processor: DonutProcessor
     ) -> None:
         documents = datasets["receipts-mini"].open(TINY, "test", 0, 6)
-        together = encode_documents(documents, processor, TINY.max_tokens, jobs=2)
+        together = encode_documents(documents, processor, TINY.max_tokens, jobs=2, points=True)
         for loaded in (pages, together):
             assert loaded.ids == tuple(document.id for document in documents)
             assert loaded.ground_truths == tuple(document.ground_truth for document in documents)
@@ -126,7 +126,8 @@ class TestLoading:
 
 class TestPoints:
     def test_only_printed_characters_have_one(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
-        pages = encode_documents(datasets["receipts-mini"].open(TINY, "test", 0, 2), processor, TINY.max_tokens)
+        documents = datasets["receipts-mini"].open(TINY, "test", 0, 2)
+        pages = encode_documents(documents, processor, TINY.max_tokens, points=True)
         assert pages.points.dtype == torch.float32
         for labels, points in zip(pages.labels, pages.points, strict=True):
             known = points[:, 0] >= 0
@@ -137,14 +138,23 @@ class TestPoints:
 
     def test_without_glyphs_there_are_none(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
         (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
-        loaded = encode_documents([replace(document, glyphs=())], processor, TINY.max_tokens)
+        loaded = encode_documents([replace(document, glyphs=())], processor, TINY.max_tokens, points=True)
         assert (loaded.points == -1).all()
 
     def test_glyphs_of_another_text_are_told(self, datasets: dict[str, Dataset], processor: DonutProcessor) -> None:
         (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
         wrong = replace(document, glyphs=document.glyphs[1:])
         with pytest.raises(UserError, match=f"document {document.id}: its glyphs do not follow"):
-            encode_documents([wrong], processor, TINY.max_tokens)
+            encode_documents([wrong], processor, TINY.max_tokens, points=True)
+
+    def test_who_asks_for_none_may_have_any_glyphs(
+        self, datasets: dict[str, Dataset], processor: DonutProcessor
+    ) -> None:
+        (document,) = datasets["receipts-mini"].open(TINY, "test", 0, 1)
+        loaded = encode_documents([replace(document, glyphs=document.glyphs[1:])], processor, TINY.max_tokens)
+        assert loaded.points.shape == (1, 0, 2)
+        (batch,) = [Documents(loaded).collate([Documents(loaded)[0]])]
+        assert batch["points"].shape == (1, 0, 2)
 
     def test_a_split_without_documents_is_told(self, processor: DonutProcessor) -> None:
         with pytest.raises(UserError, match="no documents"):

@@ -38,7 +38,7 @@ def documents(datasets: dict[str, Dataset]) -> Sequence[Document]:
 def lazy(documents: Sequence[Document], processor: DonutProcessor, monkeypatch: pytest.MonkeyPatch) -> EncodedDocuments:
     """The six receipts of `pages`, of which none may be kept."""
     monkeypatch.setattr(encoded, "LARGEST_IN_MEMORY", COUNT * PAGE_BYTES - 1)
-    found = encode_documents(documents, processor, TINY.max_tokens)
+    found = encode_documents(documents, processor, TINY.max_tokens, points=True)
     assert isinstance(found.pages, LazyPages)
     return found
 

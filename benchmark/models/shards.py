@@ -1,0 +1,21 @@
+"""Weights in several files: an index says which tensor lies in which of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmark.errors import UserError, first_line
+
+
+def check_shards(index: Path) -> None:
+    """Raise `UserError` unless all files that an index names are safetensors files that lie beside it."""
+    try:
+        files = {str(file) for file in json.loads(index.read_text())["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{index} is not {{"weight_map": {{WEIGHT: FILE}}}}: {first_line(error)}') from error
+    for file in sorted(files):
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise UserError(f"{index} names {file}, which is no safetensors file beside it: no other is read")
+        if not (index.parent / file).is_file():
+            raise UserError(f"{index} names {file}, which is not there: the weights lie in {len(files)} files")
