@@ -23,7 +23,7 @@ class SharedFailure(Exception):
 
 
 def one_line(text: str) -> str:
-    """A text in one line that a file can hold: halves of surrogate pairs, as in paths that are not UTF-8, are escaped."""
+    """A text in one line that a file can hold: halves of surrogate pairs, as in odd paths, are escaped."""
     return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
