@@ -92,8 +92,10 @@ def open_teacher(name: str, changes: Changes) -> GivenTeacher:
 
     folder = find_checkpoint(name)
     check_weights(folder)
-    if getattr(load_config(folder), "int8", None):
-        raise UserError(f"{_title(folder)} has int8 layers, which nothing trains or compresses: give it before that")
+    config = load_config(folder)
+    for name, what in (("int8", "int8 layers"), ("runtime", "a runtime of its own")):
+        if getattr(config, name, None):
+            raise UserError(f"{_title(folder)} has {what}, which nothing trains or compresses: give it before that")
     content = content_of(folder)
     return GivenTeacher(folder, scale_of(folder, content, changes), content)
 
