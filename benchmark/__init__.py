@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from benchmark.parts.composed import then
     from benchmark.parts.constraints import CubicMask, FixedMask
     from benchmark.parts.factored import Factorization, factored
-    from benchmark.parts.finishes import Int8
+    from benchmark.parts.finishes import Int8, OnnxRuntime
     from benchmark.parts.mixed import mixed
     from benchmark.parts.objectives import CrossEntropy, FeatureDistillation, LogitDistillation, paired
     from benchmark.parts.schedules import Cubic
@@ -90,6 +90,7 @@ __all__ = [
     "Json",
     "LogitDistillation",
     "Magnitude",
+    "OnnxRuntime",
     "Outputs",
     "Page",
     "Part",
@@ -140,6 +141,7 @@ _LAZY = {
     "Int8": "benchmark.parts.finishes",
     "LogitDistillation": "benchmark.parts.objectives",
     "Magnitude": "benchmark.parts.starts",
+    "OnnxRuntime": "benchmark.parts.finishes",
     "RunConfig": "benchmark.running.config",
     "Score": "benchmark.parts.starts",
     "UnitMask": "benchmark.slicing.held",

@@ -8,20 +8,26 @@ from pathlib import Path
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import Checkpoint, fingerprint, load_checkpoint, save_model
 from benchmark.models.donut import beyond_transformers
+from benchmark.models.onnx_graphs import write_graphs
 from benchmark.plugin.manager import check_known
 from benchmark.records.files import read_records, record_path, write_atomically
 from benchmark.records.record import Record
 from benchmark.records.target import check_new, new_folder
-from benchmark.report.card import model_card
+from benchmark.report.card import model_card, onnx_card
 from benchmark.running.checkpoints import Checkpoints
+from benchmark.types import Precision
 
 
-def export(directory: Path, cell: str, target: Path, packed: bool = False) -> str | None:
+def export(directory: Path, cell: str, target: Path, packed: bool = False, onnx: Precision | None = None) -> str | None:
     """Write the model of a cell of the run in `directory` into the folder `target`, with its processor and a card.
 
-    `packed` leaves the zeros out. What `transformers` can express it loads from there by itself; else what it cannot is
-    returned. Raises `UserError` if there is no such cell, it has no model, or there is something in `target` already.
+    `packed` leaves the zeros out; `onnx` writes graphs for onnxruntime in that precision in place of the weights
+    (`benchmark.models.onnx_graphs`). What `transformers` can express it loads from there by itself; else what it cannot
+    is returned. Raises `UserError` if there is no such cell, it has no model or one that has no graphs, or there is
+    something in `target` already.
     """
+    if packed and onnx:
+        raise UserError("--packed and --onnx exclude each other: graphs have their zeros")
     record = _find(directory, cell)
     check_new(target)
     folder = Checkpoints(directory).named(cell)
@@ -31,10 +37,15 @@ def export(directory: Path, cell: str, target: Path, packed: bool = False) -> st
     checkpoint = load_checkpoint(folder)
     if fingerprint(checkpoint.model) != record.model_hash:
         raise UserError(f"{folder} is not the model that was scored: remove it too, {again}")
-    beyond = "its zeros are left out of the file" if packed else beyond_transformers(checkpoint.model)
+    beyond = _beyond(checkpoint, packed, onnx)
     with new_folder(target) as whole:
-        _write(checkpoint, record, whole, plain=beyond is None, packed=packed)
-        write_atomically(whole / "README.md", model_card(record, beyond).encode())
+        if onnx is None:
+            _write(checkpoint, record, whole, plain=beyond is None, packed=packed)
+            card = model_card(record, beyond)
+        else:
+            _write_onnx(checkpoint, record, whole, onnx)
+            card = onnx_card(record, onnx, checkpoint.model.longest)
+        write_atomically(whole / "README.md", card.encode())
     return beyond
 
 
@@ -44,6 +55,18 @@ def _find(directory: Path, cell: str) -> Record:
     if record.status == "failed":
         raise UserError(f"{cell} has no model: it failed: {record.error}")
     return record
+
+
+def _beyond(checkpoint: Checkpoint, packed: bool, onnx: Precision | None) -> str | None:
+    if onnx is not None:
+        return "its weights are in graphs for onnxruntime"
+    return "its zeros are left out of the file" if packed else beyond_transformers(checkpoint.model)
+
+
+def _write_onnx(checkpoint: Checkpoint, record: Record, target: Path, precision: Precision) -> None:
+    target.mkdir()
+    write_graphs(checkpoint.model, target, precision)
+    checkpoint.processor.save_pretrained(str(target))
 
 
 def _write(checkpoint: Checkpoint, record: Record, target: Path, plain: bool, packed: bool) -> None:

@@ -45,6 +45,9 @@ those of one matrix, of which the smaller ones lose less (`benchmark.models.prun
 By = Literal["ink", "chance"]
 """What says which of a page's cells the decoder reads (`benchmark.models.cells`)."""
 
+Precision = Literal["fp32", "int8"]
+"""What onnxruntime computes linear layers in (`benchmark.models.runtime`)."""
+
 Failure = Literal["unparseable", "looping", "truncated", "missing field", "wrong value", "invented key"]
 """Ways in which an answer is wrong (`benchmark.metrics.failures`)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers import DonutProcessor
@@ -18,8 +19,10 @@ from benchmark.measure.parameters import count_parameters
 from benchmark.measure.resident import Apart, apart
 from benchmark.models.donut import Donut
 from benchmark.models.macs import FIXED_TOKENS, Macs, count_macs
+from benchmark.models.onnx_reader import reader_of
 from benchmark.models.packed import dense_bytes, packed_bytes
 from benchmark.models.processor import to_pixels
+from benchmark.models.runtime import runtime_of
 from benchmark.progress import quiet, silent
 from benchmark.records.record import Efficiency, Interval
 
@@ -57,7 +60,7 @@ class _Computation:
     model: Donut
     read: Read
     macs: Macs
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 Costs = Efficiency | Exception
@@ -95,14 +98,24 @@ def _computation(name: str, subject: Subject, others: Apart | None) -> _Computat
     model, processor, page, tokens = subject.model, subject.processor, subject.page, subject.tokens
     ready = fitted(processor, page)
     start = processor.tokenizer.convert_tokens_to_ids(subject.prompt)
+    read_once = partial(read_fixed, model, processor, ready, subject.prompt, tokens)
     if others:
         others.ask(name, model, to_pixels(processor, ready), start, tokens)
     return _Computation(
         model=model,
         read=reader(model, processor, page, subject.prompt, tokens),
         macs=count_macs(model, to_pixels(processor, ready.to(model.device)), start, tokens),
-        peak_memory_bytes=peak_memory_bytes(model, lambda: read_fixed(model, processor, ready, subject.prompt, tokens)),
+        # What a runtime allocates are no tensors of torch: the other process tells.
+        peak_memory_bytes=None if runtime_of(model) else peak_memory_bytes(model, read_once),
     )
+
+
+def _bytes(model: Donut) -> tuple[int, int]:
+    """Of its file, and of that without zeros; of a model with a runtime twice those of its graphs, which have them."""
+    if runtime_of(model) is None:
+        return dense_bytes(model), packed_bytes(model)
+    graphs = reader_of(model).bytes
+    return graphs, graphs
 
 
 def _count(load: Load, computations: dict[str, _Computation], others: Apart | None) -> Costs:
@@ -113,6 +126,7 @@ def _count(load: Load, computations: dict[str, _Computation], others: Apart | No
         if name not in computations:
             computations[name] = _computation(name, subject, others)
         counts = count_parameters(subject.model)
+        dense, packed = _bytes(subject.model)
         return Efficiency(
             params_total=counts.total,
             params_embedding=counts.embedding,
@@ -121,8 +135,8 @@ def _count(load: Load, computations: dict[str, _Computation], others: Apart | No
             density=counts.density,
             macs=computations[name].macs.total,
             macs_encoder=computations[name].macs.encoder,
-            size_dense_bytes=dense_bytes(subject.model),
-            size_packed_bytes=packed_bytes(subject.model),
+            size_dense_bytes=dense,
+            size_packed_bytes=packed,
             computation=name,
             peak_memory_bytes=computations[name].peak_memory_bytes,
         )

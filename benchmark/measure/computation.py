@@ -13,7 +13,9 @@ from transformers import DonutProcessor
 from benchmark.measure.latency import fitted, write_tokens
 from benchmark.models.donut import Donut
 from benchmark.models.processor import to_pixels
+from benchmark.models.runtime import runtime_of
 from benchmark.progress import quiet
+from benchmark.scoring.predict import torch_reading
 
 _TRACED_TOKENS = 3
 """With a cache a step differs from the one before by the length of what it attends to alone."""
@@ -28,12 +30,16 @@ def signature(model: Donut, processor: DonutProcessor, page: torch.Tensor, token
     `page` is uint8 (1, height, width[, 3]) on the CPU. Equal for models that do the same operations on tensors of the
     same shapes, strides, types and devices, in modules of the same classes. It is taken from a real reading of a few
     tokens: no configuration tells how many heads a pruned layer has left, and some tell paths and versions. Nothing
-    that it reads depends on the weights' values, so a masked model is its dense one; nor on the prompt.
+    that it reads depends on the weights' values, so a masked model is its dense one; nor on the prompt. That of a model
+    with a runtime is of the reading that its graphs are made of, and of the runtime.
     """
-    digest = hashlib.sha256(repr([tokens, tuple(page.shape), *_modules(model), *_tensors(model)]).encode())
+    runtime = runtime_of(model)
+    by = [] if runtime is None else [runtime]
+    digest = hashlib.sha256(repr([tokens, tuple(page.shape), *_modules(model), *_tensors(model), *by]).encode())
     ready = fitted(processor, page)
     with quiet(model), _Operations(digest):
-        write_tokens(model, to_pixels(processor, ready.to(model.device)), _ANY_TOKEN, min(tokens, _TRACED_TOKENS))
+        pixels = to_pixels(processor, ready.to(model.device))
+        write_tokens(torch_reading(model), pixels, _ANY_TOKEN, min(tokens, _TRACED_TOKENS))
     return digest.hexdigest()[:16]
 
 

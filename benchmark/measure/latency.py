@@ -25,11 +25,10 @@ from benchmark.devices import one_thread
 from benchmark.measure.energy import Counter
 from benchmark.measure.quantiles import P95, median, quantile
 from benchmark.models.donut import Donut
-from benchmark.models.greedy import greedy, supports
 from benchmark.models.processor import fit_page, to_pixels
 from benchmark.progress import quiet
 from benchmark.records.record import Interval, Part, Timing
-from benchmark.scoring.predict import transformers_greedy
+from benchmark.scoring.predict import Reading, reading_of
 
 Clock = Callable[[], float]
 """Seconds."""
@@ -198,6 +197,7 @@ def reader(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: 
     mode: putting it there takes some milliseconds of its own.
     """
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
+    reading = reading_of(model)
 
     def wait() -> None:
         if model.device.type == "cuda":  # kernels there run behind the clock
@@ -214,9 +214,9 @@ def reader(model: Donut, processor: DonutProcessor, page: torch.Tensor, prompt: 
 
             return hook
 
-        encoder, head = model.encoder, model.decoder.lm_head
-        with encoder.register_forward_hook(note("encoder")), head.register_forward_hook(note("first token")):
-            write_tokens(model, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
+        encoder, scores = reading.encoder, reading.scores
+        with encoder.register_forward_hook(note("encoder")), scores.register_forward_hook(note("first token")):
+            write_tokens(reading, to_pixels(processor, fitted(processor, page).to(model.device)), start, tokens)
         wait()
         return Marks(noted["encoder"], noted["first token"], tokens - 1)
 
@@ -232,10 +232,9 @@ def read_fixed(model: Donut, processor: DonutProcessor, page: torch.Tensor, prom
     """Read uint8 (1, height, width[, 3]) as `decode` does, but write exactly `tokens` tokens: (1, tokens)."""
     start = processor.tokenizer.convert_tokens_to_ids(prompt)
     with quiet(model):
-        return write_tokens(model, to_pixels(processor, page.to(model.device)), start, tokens)
+        return write_tokens(reading_of(model), to_pixels(processor, page.to(model.device)), start, tokens)
 
 
-def write_tokens(model: Donut, pixels: torch.Tensor, start: int, tokens: int) -> torch.Tensor:
+def write_tokens(reading: Reading, pixels: torch.Tensor, start: int, tokens: int) -> torch.Tensor:
     """float (1, 3, height, width) and the first input of the decoder -> exactly `tokens` tokens, (1, tokens)."""
-    write = greedy if supports(model) else transformers_greedy
-    return write(model, pixels, start, _NEVER, tokens + 1)
+    return reading.write(pixels, start, _NEVER, tokens + 1)

@@ -24,7 +24,11 @@ import benchmark
 from benchmark.measure.latency import write_tokens
 from benchmark.models.checkpoint import load_model, save_model
 from benchmark.models.donut import Donut
+from benchmark.models.onnx_graphs import ENCODER, write_graphs
+from benchmark.models.onnx_reader import OnnxReader
+from benchmark.models.runtime import runtime_of
 from benchmark.progress import silent
+from benchmark.scoring.predict import onnx_reading, reading_of
 
 _STATUS, _MAPS = Path("/proc/self/status"), Path("/proc/self/smaps")
 _PIXELS = "pixels.npy"
@@ -49,7 +53,11 @@ class Apart:
     def ask(self, name: str, model: Donut, pixels: torch.Tensor, start: int, tokens: int) -> None:
         """Let `model` write `tokens` tokens after `start` for float (1, 3, height, width)."""
         folder = self._folder / str(len(self._asked))
-        save_model(model, folder)
+        if precision := runtime_of(model):  # a user has the graphs, and needs no torch model to be made of
+            folder.mkdir()
+            write_graphs(model, folder, precision)
+        else:
+            save_model(model, folder)
         np.save(folder / _PIXELS, pixels.numpy())
         self._asked.append(name)
         assert self._process.stdin is not None
@@ -120,9 +128,12 @@ def peak_resident_bytes(folder: Path, pixels: torch.Tensor, start: int, tokens: 
     transformers leaves them in their file, and what is read of it is resident. What is mapped only grows, so that of
     the end is taken from the peak.
     """
+    graphs = (folder / ENCODER).is_file()
+    if graphs:
+        import onnxruntime  # noqa: F401 # as torch, which is here already
     before = _resident("RssAnon")
-    model = load_model(folder)
-    write_tokens(model, pixels, start, tokens)
+    reading = onnx_reading(OnnxReader(folder)) if graphs else reading_of(load_model(folder))
+    write_tokens(reading, pixels, start, tokens)
     return _resident("VmHWM") - (_resident("RssFile") - _mapped(folder)) - before
 
 

@@ -23,6 +23,7 @@ from benchmark.models.hub import find_checkpoint
 from benchmark.models.packed import METADATA, VALUES, dense_state, packed_state, unpacked
 from benchmark.models.quantized import int8_layers, unusable_scales
 from benchmark.models.requirements import check_pages, check_processor
+from benchmark.models.runtime import runtime_of
 from benchmark.models.shapes import check_shapes
 from benchmark.models.shards import check_shards
 from benchmark.progress import silent
@@ -245,8 +246,8 @@ def save_model(model: Donut, folder: Path, half: bool = False, packed: bool = Fa
 
 
 def fingerprint(model: Donut) -> str:
-    """A hash of the weights, the same wherever and whenever they are loaded."""
-    digest = hashlib.sha256()
+    """A hash of the weights, and of a runtime; the same wherever and whenever they are loaded."""
+    digest = hashlib.sha256((runtime_of(model) or "").encode())
     for name, value in sorted(dense_state(model).items()):
         digest.update(name.encode())
         digest.update((value.float() + 0.0).numpy().tobytes())  # a weight of minus zero is a zero

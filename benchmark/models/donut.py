@@ -22,6 +22,7 @@ from benchmark.errors import UserError
 from benchmark.models.cells import Selection
 from benchmark.models.factored import take_factored
 from benchmark.models.quantized import int8_layers, take_int8
+from benchmark.models.runtime import check_runtime, runtime_of
 from benchmark.models.shapes import record_shapes, take_shapes
 from benchmark.models.vocabulary import take_rows
 from benchmark.progress import silent
@@ -106,7 +107,7 @@ class Donut(VisionEncoderDecoderModel):
 
     `config.factored` makes products of its linear layers, if any, and `config.shapes` cuts its parameters.
     `config.kept_tokens` says which rows its table of tokens has, if not all.
-    The layers of `config.int8` are int8 ones.
+    The layers of `config.int8` are int8 ones. `config.runtime` says what reads for it, if torch does not.
     """
 
     encoder: DonutEncoder
@@ -120,6 +121,7 @@ class Donut(VisionEncoderDecoderModel):
             take_rows(self, kept, range(decoder.vocab_size))
         take_shapes(self, getattr(config, "shapes", {}))
         take_int8(self, getattr(config, "int8", None))
+        check_runtime(self, getattr(config, "runtime", None))
 
     @property
     def longest(self) -> int:
@@ -145,6 +147,8 @@ def beyond_transformers(model: Donut) -> str | None:
         return "its layers differ in what was cut out of them"
     if int8_layers(model):
         return "its linear layers are int8"
+    if precision := runtime_of(model):
+        return f"onnxruntime computes it, in {precision}"
     return None
 
 

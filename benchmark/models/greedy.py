@@ -7,7 +7,7 @@ that have ended in the batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import nn
@@ -43,7 +43,23 @@ def greedy(model: VisionEncoderDecoderModel, pixels: torch.Tensor, start: int, e
     decoder and counts towards `longest`. Returns (documents, longest - 1) tokens, `end` from its first
     occurrence on. The model has to be one that `supports` accepts, in evaluation mode.
     """
-    decoder = _Decoder(model, pixels, longest)
+    return written_by(_Decoder(model, pixels, longest), pixels, start, end, longest)
+
+
+class Decoder(Protocol):
+    """A decoder in the middle of a batch of documents."""
+
+    def step(self, tokens: torch.Tensor, step: int) -> torch.Tensor:
+        """The tokens (documents) that follow the tokens at position `step`."""
+        ...
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Forget all documents but these."""
+        ...
+
+
+def written_by(decoder: Decoder, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+    """What `greedy` returns, of any decoder that has read these pages."""
     rows = torch.arange(len(pixels), device=pixels.device)
     tokens = torch.full_like(rows, start)
     ended = torch.zeros_like(rows, dtype=torch.bool)
@@ -75,7 +91,6 @@ class _Decoder:
         self._layers = [_Layer(layer, memory, longest) for layer in self._decoder.layers]
 
     def step(self, tokens: torch.Tensor, step: int) -> torch.Tensor:
-        """The tokens (documents) that follow the tokens at position `step`."""
         hidden = self._decoder.embed_tokens(tokens) + self._positions[step]
         hidden = self._decoder.layernorm_embedding(hidden)
         for layer in self._layers:
@@ -84,7 +99,6 @@ class _Decoder:
         return following
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Forget all documents but these."""
         for layer in self._layers:
             layer.keep(rows)
 
@@ -99,7 +113,7 @@ class _Layer:
         self._layer = layer
         own, cross = layer.self_attn, layer.encoder_attn
         self._project = _joined(own.q_proj, own.k_proj, own.v_proj)
-        self._page = torch.stack([_heads(cross, cross.k_proj(memory)), _heads(cross, cross.v_proj(memory))])
+        self._page = torch.stack([heads(cross, cross.k_proj(memory)), heads(cross, cross.v_proj(memory))])
         self._past = memory.new_empty(2, len(memory), own.num_heads, longest, own.head_dim)
 
     def step(self, hidden: torch.Tensor, step: int) -> torch.Tensor:
@@ -122,7 +136,7 @@ class _Layer:
 
     def _read_page(self, hidden: torch.Tensor) -> torch.Tensor:
         attention = self._layer.encoder_attn
-        return _attend(attention, _heads(attention, attention.q_proj(hidden).unsqueeze(1)), self._page)
+        return _attend(attention, heads(attention, attention.q_proj(hidden).unsqueeze(1)), self._page)
 
 
 def _attend(attention: MBartAttention, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
@@ -133,7 +147,7 @@ def _attend(attention: MBartAttention, query: torch.Tensor, memory: torch.Tensor
     return output
 
 
-def _heads(attention: MBartAttention, states: torch.Tensor) -> torch.Tensor:
+def heads(attention: MBartAttention, states: torch.Tensor) -> torch.Tensor:
     """(documents, places, heads * width) -> (documents, heads, places, width), whatever the heads."""
     return states.view(*states.shape[:-1], -1, attention.head_dim).transpose(1, 2)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from benchmark.slicing.options import check_choice
 from benchmark.steps import Step
+from benchmark.types import Precision
 
 if TYPE_CHECKING:
     from transformers import VisionEncoderDecoderModel
@@ -27,3 +29,29 @@ class Int8:
 
     def __str__(self) -> str:
         return "int8 linear layers"
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRuntime:
+    """onnxruntime reads for the model, linear layers in floats or in int8 (`benchmark.models.onnx_graphs`).
+
+    Nothing of the model changes but its config. Raises `UserError` if the extra ``onnx`` is not installed.
+    """
+
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        check_choice("precision of onnxruntime", self.precision, Precision)
+
+    def __call__(self, model: VisionEncoderDecoderModel) -> VisionEncoderDecoderModel:
+        from benchmark.models.donut import Donut
+        from benchmark.models.onnx_graphs import check_installed
+        from benchmark.models.runtime import set_runtime
+
+        check_installed()
+        assert isinstance(model, Donut)
+        set_runtime(model, self.precision)
+        return model
+
+    def __str__(self) -> str:
+        return f"onnxruntime in {self.precision}"

@@ -10,6 +10,7 @@ from benchmark.folders.folder import FROM_FOLDER
 from benchmark.records.record import Efficiency, Record
 from benchmark.report.latency import told, with_interval
 from benchmark.report.shifted import SHIFTED
+from benchmark.types import Precision
 
 _PLAIN = """\
 ```python
@@ -32,6 +33,36 @@ model, processor = checkpoint.model, checkpoint.processor
 ```
 
 or `python -m benchmark predict FOLDER page.png --dataset {dataset}`."""
+_ONNX = """\
+`encoder.onnx` gives the keys and values of a page to every layer of the decoder, `decoder.onnx` writes one token.
+With numpy, onnxruntime and transformers, which has the processor, installed:
+
+```python
+import numpy as np
+from onnxruntime import InferenceSession
+from transformers import DonutProcessor
+
+encoder, decoder = (InferenceSession(f"{{FOLDER}}/{{name}}.onnx") for name in ("encoder", "decoder"))
+processor = DonutProcessor.from_pretrained(FOLDER)
+tokenizer = processor.tokenizer
+pixels = processor(image.convert("RGB"), return_tensors="np").pixel_values
+page = dict(zip([output.name for output in encoder.get_outputs()], encoder.run(None, {{"pixels": pixels}})))
+given = [value for value in decoder.get_inputs() if value.name.startswith("past.")]
+past = {{value.name: np.zeros((1, value.shape[1], 0, value.shape[3]), np.float32) for value in given}}
+tokens = [tokenizer.convert_tokens_to_ids("<s_{dataset}>")]
+while tokens[-1] != tokenizer.eos_token_id and len(tokens) < {longest}:
+    logits, *present = decoder.run(None, {{"tokens": np.array(tokens[-1:], np.int64), **page, **past}})
+    past = dict(zip(past, present))
+    tokens.append(int(logits[0].argmax()))
+text = tokenizer.decode(tokens[1:])  # without the prompt
+processor.token2json(text.split(tokenizer.eos_token)[0])
+```
+
+{computed} The scores and costs below were measured with {reading}."""
+_COMPUTED = {
+    "fp32": "The graphs compute what the model in torch does, up to rounding.",
+    "int8": "Linear layers but the head have weights of one byte, and round what they read at every call.",
+}
 
 
 def model_card(record: Record, beyond: str | None) -> str:
@@ -39,11 +70,24 @@ def model_card(record: Record, beyond: str | None) -> str:
 
     `beyond` says what of it `transformers` cannot express, None if that loads the folder by itself.
     """
-    loading = _PLAIN if beyond is None else _OURS.format(why=beyond, dataset=record.dataset)
+    if beyond is None:
+        return _card(record, "transformers", _PLAIN)
+    return _card(record, "donutbench", _OURS.format(why=beyond, dataset=record.dataset))
+
+
+def onnx_card(record: Record, precision: Precision, longest: int) -> str:
+    """As `model_card`, of graphs for onnxruntime that write at most `longest` tokens, the prompt included."""
+    finish = record.finish or ""
+    reading = finish if finish.startswith("onnxruntime") else "torch"
+    facts = {"dataset": record.dataset, "longest": longest, "computed": _COMPUTED[precision], "reading": reading}
+    return _card(record, "onnx", _ONNX.format(**facts))
+
+
+def _card(record: Record, library: str, loading: str) -> str:
     return "\n".join(
         [
             "---",
-            f"library_name: {'transformers' if beyond is None else 'donutbench'}",
+            f"library_name: {library}",
             "tags: [donut, document-understanding, compression]",
             "---",
             "",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from transformers import DonutProcessor
 
 from benchmark.devices import one_thread
@@ -13,9 +17,10 @@ from benchmark.errors import UserError
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.models.greedy import greedy, supports
+from benchmark.models.onnx_reader import OnnxReader, reader_of
 from benchmark.models.pages import Pages
 from benchmark.models.processor import pages_at_once, prompt_of, to_json, to_pixels
-from benchmark.models.quantized import int8_layers
+from benchmark.models.runtime import reads_alone, runtime_of
 from benchmark.models.vocabulary import tokens_of
 from benchmark.progress import quiet
 from benchmark.scoring.accepted import best_ted
@@ -64,8 +69,8 @@ def written_tokens(
     Raises `UserError` for a prompt that the model has no row for.
 
     `pages` are uint8 (documents, height, width[, 3]); prompt, tokens and end are at most `longest` together.
-    `batch` pages are read at once, fewer of large ones. A model with int8 layers reads one at a time, as it does where
-    it is used: documents that are read together change each other's rounding.
+    `batch` pages are read at once, fewer of large ones. A model in int8 reads one at a time, as it does where it is
+    used: documents that are read together change each other's rounding.
     """
     start = int(processor.tokenizer.convert_tokens_to_ids(prompt))
     end = int(processor.tokenizer.eos_token_id)
@@ -78,10 +83,11 @@ def written_tokens(
             "trained with that; --prompt TOKEN takes another"
         )
     with quiet(model), one_thread() if _is_small(model) else nullcontext():
+        write = reading_of(model).write
         return [
             row[: row.index(end) + 1] if end in row else row
-            for part in pages.split(1 if int8_layers(model) else min(batch, pages_at_once(processor)))
-            for row in _write(model, to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
+            for part in pages.split(1 if reads_alone(model) else min(batch, pages_at_once(processor)))
+            for row in write(to_pixels(processor, part.to(model.device)), start, end, longest).tolist()
         ]
 
 
@@ -99,10 +105,32 @@ def perfect(processor: DonutProcessor, labels: torch.Tensor, longest: int) -> li
     return [_until_end(row[row != -100][: longest - 1].tolist(), processor) for row in labels]
 
 
-def _write(model: Donut, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
-    if supports(model):
-        return greedy(model, pixels, start, end, longest)
-    return transformers_greedy(model, pixels, start, end, longest)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reads pages for a model: `write` takes pixels, start, end and longest as `models.greedy.greedy` does.
+
+    The first call of `encoder` ends when the page is encoded, that of `scores` when the first token's scores are there.
+    """
+
+    write: Callable[[torch.Tensor, int, int, int], torch.Tensor]
+    encoder: nn.Module
+    scores: nn.Module
+
+
+def reading_of(model: Donut) -> Reading:
+    """That of its runtime; raises as `models.onnx_reader.reader_of`."""
+    if runtime_of(model) is None:
+        return torch_reading(model)
+    return onnx_reading(reader_of(model))
+
+
+def onnx_reading(reader: OnnxReader) -> Reading:
+    return Reading(reader.greedy, reader.encoder, reader.decoder)
+
+
+def torch_reading(model: Donut) -> Reading:
+    write = greedy if supports(model) else transformers_greedy
+    return Reading(partial(write, model), model.encoder, model.decoder.lm_head)
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,45 @@ def test_a_target_is_a_folder_of_its_own(
         assert [path.name for path in target.iterdir()] == ["note"]
     else:
         assert main(["export", str(finished), record_of(finished).cell, str(target)]) == 0
+
+
+def test_graphs_are_read_as_the_card_says(finished: Path, pages: EncodedDocuments, tmp_path: Path) -> None:
+    """By onnxruntime and a processor; what stands in the card is run as it is."""
+    pytest.importorskip("onnxruntime")
+    record, target = record_of(finished), tmp_path / "mine"
+    assert main(["export", str(finished), record.cell, str(target), "--onnx", "fp32"]) == 0
+    assert not list(target.glob("*.safetensors"))
+    card = (target / "README.md").read_text()
+    assert "\nThe graphs compute what the model in torch does, up to rounding. The scores and costs below were " in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    page = np.asarray(pages.pages[:][0])
+    names = {"FOLDER": str(target), "image": Image.fromarray(page)}
+    exec(code, names)
+    kept = load_checkpoint(finished / "checkpoints" / record.cell)
+    (expected,) = decode(kept.model, kept.processor, pages.pages[:1], "<s_receipts-mini>", kept.model.longest)
+    assert names["text"] == expected.text + kept.processor.tokenizer.eos_token * expected.ended
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--onnx", "int4"], "unknown precision 'int4'"),
+        (["--onnx", "int8", "--packed"], "--packed and --onnx exclude each other"),
+    ],
+)
+def test_graphs_that_there_are_not_are_refused(
+    options: list[str], wanted: str, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(finished), record_of(finished).cell, str(tmp_path / "mine"), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert wanted in line
+    assert not (tmp_path / "mine").exists()
+
+
+def test_without_the_extra_nothing_is_exported(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.models.onnx_graphs.find_spec", lambda name: None)
+    assert main(["export", str(finished), record_of(finished).cell, str(tmp_path / "mine"), "--onnx", "int8"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("pip install 'donutbench[onnx]'")
+    assert [*tmp_path.iterdir()] == []
