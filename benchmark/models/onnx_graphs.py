@@ -57,7 +57,8 @@ def write_graphs(model: Donut, folder: Path, precision: Precision) -> None:
         raise UserError("its linear layers are torch's int8 ones, which no graph has: take a model of floats")
     if not supports(model):
         raise UserError("its decoder is not made of MBART's own layers, and has no graph")
-    pixels = torch.zeros(2, model.encoder.config.num_channels, *model.encoder.config.image_size)
+    config: Any = model.encoder.config
+    pixels = torch.zeros(2, config.num_channels, *config.image_size)
     encoder, decoder = _Encoder(model), _Step(model)
     page, past, present = (names(kind, len(decoder.decoder.layers)) for kind in ("page", "past", "present"))
     try:

@@ -11,8 +11,9 @@ import pytest
 
 from benchmark import UserError
 from benchmark.models.processor import needed_tokens
+from benchmark.running.config import RunConfig
 from benchmark.running.runner import outline, run
-from benchmark.running.setup import RunConfig, set_up
+from benchmark.running.setup import set_up
 from benchmark.scales import Changes
 from benchmark.types import Dataset
 from tests.foreign import save_foreign

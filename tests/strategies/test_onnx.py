@@ -230,7 +230,7 @@ class TestCheckpoint:
     def test_elsewhere_than_on_the_cpu_it_is_refused(self, model: Donut) -> None:
         computed(model)
         with pytest.raises(UserError, match=r"^onnxruntime computes on the CPU here, and not on meta: use "):
-            reader_of(model.to("meta"))
+            reader_of(cast(Any, model).to("meta"))
 
 
 def test_costs_are_measured_as_those_of_any_model(
@@ -252,7 +252,11 @@ def test_costs_are_measured_as_those_of_any_model(
         model = references.load("teacher").train(False)
         return Subject(computed(model, precision) if precision else model, processor, page, "<s_receipts-mini>", 12)
 
-    loads = {"torch": subject, "fp32": partial(subject, "fp32"), "int8": partial(subject, "int8")}
+    loads: dict[str, Callable[[], Subject]] = {
+        "torch": subject,
+        "fp32": partial(subject, "fp32"),
+        "int8": partial(subject, "int8"),
+    }
     found = {name: costs for name, costs in measure(subject(), loads, 3).items() if isinstance(costs, Efficiency)}
     assert [*found] == [*loads]
     assert len({costs.computation for costs in found.values()}) == 3
