@@ -30,7 +30,7 @@ from benchmark.models.processor import build_processor, to_json
 from benchmark.records.record import Metrics, Prediction
 from benchmark.scales import TINY, Scale
 from benchmark.scoring.evaluator import Evaluator, evaluate_checkpoint, predict_images
-from benchmark.scoring.predict import Written, decode
+from benchmark.scoring.predict import Reading, Written, decode
 from benchmark.scoring.representations import Representations, represent
 from benchmark.truth import to_text
 from benchmark.types import Dataset, Document, Split
@@ -334,10 +334,13 @@ class TestCeiling:
         evaluator = self.evaluator(*(truth for truth, _ in PERFECT.values()))
         labels = evaluator.test.labels
 
-        def learned_by_heart(model: object, pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
+        def learned_by_heart(pixels: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
             return labels[:, : longest - 1].masked_fill(labels[:, : longest - 1] == -100, end)
 
-        monkeypatch.setattr("benchmark.scoring.predict._write", learned_by_heart)
+        monkeypatch.setattr(
+            "benchmark.scoring.predict.reading_of",
+            lambda model: Reading(learned_by_heart, model.encoder, model.decoder),
+        )
         metrics, _ = scored(evaluator, build(TINY, TINY.small, len(evaluator.processor.tokenizer), seed=0))
         assert metrics.ted == metrics.ted_ceiling == evaluator.ceiling
         assert (metrics.truncated_documents, metrics.unknown_characters) == (1, 12)

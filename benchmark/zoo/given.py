@@ -99,10 +99,10 @@ def open_teacher(name: str, changes: Changes) -> GivenTeacher:
     folder = find_checkpoint(name)
     check_weights(folder)
     config = load_config(folder)
-    check_pages(folder, config, load_processor(folder))
     for name, what in (("int8", "int8 layers"), ("runtime", "a runtime of its own")):
         if getattr(config, name, None):
             raise UserError(f"{_title(folder)} has {what}, which nothing trains or compresses: give it before that")
+    check_pages(folder, config, load_processor(folder))
     content = content_of(folder)
     return GivenTeacher(folder, scale_of(folder, content, changes), content)
 
