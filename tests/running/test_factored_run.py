@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmark.cli import main
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.factored import ranks_of
 from benchmark.running.runner import run
 from tests.running.runs import checkpoint_of, config, quick_measurements
+
+pytestmark = pytest.mark.long
 
 
 def test_it_is_kept_and_measured_as_what_it_is(tmp_path: Path) -> None:

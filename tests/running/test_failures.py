@@ -19,6 +19,8 @@ from benchmark.training.compress import TrainingData
 from benchmark.types import Strategy
 from tests.running.runs import Watch, config
 
+pytestmark = pytest.mark.long
+
 PLUGIN = """
 from benchmark import CrossEntropy, Dataset, Strategy, hookimpl, reference
 from donutbench_datasets import receipts_mini
@@ -71,7 +73,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     return failing_on
 
 
-@pytest.mark.long
 def test_an_upstream_model_that_fails_is_tried_once_and_costs_what_begins_with_it(
     mine: Path, tmp_path: Path, trainer: Callable[[str], list[str]]
 ) -> None:
@@ -142,7 +143,6 @@ def test_records_of_an_older_version_are_made_again_under_the_new_name(tmp_path:
     assert names == {record.cell + end for end in (".json", ".predictions.jsonl", ".shifted.predictions.jsonl")}
 
 
-@pytest.mark.long
 def test_two_protocols_lie_in_one_folder(tmp_path: Path) -> None:
     paper = config(tmp_path, strategies=("teacher", "prune"))
     first = run(paper)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmark.models.checkpoint import fingerprint, load_model
 from benchmark.models.donut import Donut
 from benchmark.models.processor import fixed_tokens
@@ -16,6 +18,8 @@ from benchmark.truth import to_text
 from benchmark.types import Dataset
 from benchmark.zoo.store import open_zoo
 from tests.running.runs import checkpoint_of, config
+
+pytestmark = pytest.mark.long
 
 ROWS = """
 from benchmark import FeatureDistillation, Strategy, fewer_cells, hookimpl

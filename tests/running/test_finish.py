@@ -145,6 +145,7 @@ def donutbench_register_strategies():
 """
 
 
+@pytest.mark.long
 def test_a_run_scores_measures_and_exports_what_is_finished(plugin: Callable[[str], Path], tmp_path: Path) -> None:
     settings = config(tmp_path / "out", strategies=("teacher", "bytes"), protocol="task", plugins=(plugin(BYTES),))
     whole, small = run(settings)

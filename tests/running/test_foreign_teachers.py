@@ -41,6 +41,7 @@ def given(teacher: Path, output: Path, **changes: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize("edits", [(tokenizer_of(of_characters),), (tokenizer_of(of_pieces), OFF_THE_GRID)])
+@pytest.mark.long
 def test_it_is_fine_tuned_and_distilled(edits: tuple[Edit, ...], donut: Path, tmp_path: Path) -> None:
     for edit in edits:
         edit(donut)

@@ -72,6 +72,7 @@ class TestSizes:
             set_up(given(foreign, tmp_path, changes=Changes(max_tokens=161)))
 
 
+@pytest.mark.long
 class TestRun:
     def test_what_needs_another_reference_is_left_out_by_name(self, foreign: Path, tmp_path: Path) -> None:
         names = ("teacher", "none", "distill")
