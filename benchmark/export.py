@@ -43,7 +43,8 @@ def export(directory: Path, cell: str, target: Path, packed: bool = False, onnx:
             _write(checkpoint, record, whole, plain=beyond is None, packed=packed)
             card = model_card(record, beyond)
         else:
-            _write_onnx(checkpoint, record, whole, onnx)
+            write_graphs(checkpoint.model, whole, onnx)
+            checkpoint.processor.save_pretrained(str(whole))
             card = onnx_card(record, onnx, checkpoint.model.longest)
         write_atomically(whole / "README.md", card.encode())
     return beyond
@@ -61,12 +62,6 @@ def _beyond(checkpoint: Checkpoint, packed: bool, onnx: Precision | None) -> str
     if onnx is not None:
         return "its weights are in graphs for onnxruntime"
     return "its zeros are left out of the file" if packed else beyond_transformers(checkpoint.model)
-
-
-def _write_onnx(checkpoint: Checkpoint, record: Record, target: Path, precision: Precision) -> None:
-    target.mkdir()
-    write_graphs(checkpoint.model, target, precision)
-    checkpoint.processor.save_pretrained(str(target))
 
 
 def _write(checkpoint: Checkpoint, record: Record, target: Path, plain: bool, packed: bool) -> None:

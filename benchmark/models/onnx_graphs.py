@@ -57,6 +57,8 @@ def write_graphs(model: Donut, folder: Path, precision: Precision) -> None:
         raise UserError("its linear layers are torch's int8 ones, which no graph has: take a model of floats")
     if not supports(model):
         raise UserError("its decoder is not made of MBART's own layers, and has no graph")
+    if model.encoder.selection is not None:
+        raise UserError("its decoder reads some of the encoder's cells alone, and what chooses them has no graph")
     config: Any = model.encoder.config
     pixels = torch.zeros(2, config.num_channels, *config.image_size)
     encoder, decoder = _Encoder(model), _Step(model)

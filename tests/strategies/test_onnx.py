@@ -74,7 +74,7 @@ def computed(model: Donut, precision: Precision = "fp32") -> Donut:
 
 
 def composed(references: OfReceipts) -> Donut:
-    """Cut, factored, with some of its cells and tokens."""
+    """Cut, factored, with some of its tokens."""
 
     @dataclass(frozen=True)
     class After:
@@ -91,7 +91,7 @@ def composed(references: OfReceipts) -> Donut:
 
     truncated = import_module("donutbench_strategies.low_rank").Truncated()
     model: Any = references.load("teacher")
-    for begin in (sliced("heads", 0.9), sliced("layers", 0.75), factored(truncated, 0.8), fewer_cells("ink", 0.5)):
+    for begin in (sliced("heads", 0.9), sliced("layers", 0.75), factored(truncated, 0.8)):
         model = begin(After(model), TINY, 0)
     keep_tokens(model, references.tokens(4))
     return cast(Donut, model)
@@ -186,6 +186,10 @@ class TestGraphs:
         model.decoder.model.decoder.layers[0].self_attn = nn.Identity()
         with pytest.raises(UserError, match="not made of MBART's own layers, and has no graph"):
             write_graphs(model, tmp_path, "fp32")
+        fewer = fewer_cells("ink", 0.5)(references, TINY, 0)
+        assert isinstance(fewer, Donut)
+        with pytest.raises(UserError, match=r"cells alone, and what chooses them has no graph$"):
+            write_graphs(fewer, tmp_path, "fp32")
         other = references.load("teacher")
         quantize(other)
         with pytest.raises(UserError, match=r"torch's int8 ones, which no graph has: take a model of floats$"):
@@ -199,9 +203,10 @@ class TestGraphs:
 
 
 class TestCheckpoint:
-    def test_the_runtime_is_kept(self, model: Donut, tmp_path: Path) -> None:
+    def test_the_runtime_is_kept(self, model: Donut, processor: DonutProcessor, tmp_path: Path) -> None:
         plain = fingerprint(model)
         save_model(computed(model, "int8"), tmp_path / "model")
+        processor.save_pretrained(str(tmp_path / "model"))
         again = load_model(tmp_path / "model")
         assert runtime_of(again) == "int8"
         assert fingerprint(again) == fingerprint(model) != plain
