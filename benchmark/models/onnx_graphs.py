@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from transformers.models.mbart.modeling_mbart import MBartAttention, MBartDecoderLayer
 
-from benchmark.errors import UserError, first_line
+from benchmark.errors import OutputError, UserError, first_line
 from benchmark.models.donut import Donut
 from benchmark.models.greedy import heads, supports
 from benchmark.models.quantized import int8_layers
@@ -70,9 +70,12 @@ def write_graphs(model: Donut, folder: Path, precision: Precision) -> None:
             _write(encoder, (pixels,), ["pixels"], page, folder / ENCODER)
             _write(decoder, given, ["tokens", *page, *past], ["logits", *present], folder / DECODER)
             _share_table(folder / DECODER)
-            if precision == "int8":
-                _round(folder / ENCODER)
-                _round(folder / DECODER)
+            for path in (folder / ENCODER, folder / DECODER):
+                if precision == "int8":
+                    _round(path)
+                _shorten(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
     except Exception as error:  # torch raises a dozen kinds for what it cannot trace
         raise UserError(f"the model has no ONNX graphs: {first_line(error)}") from error
 
@@ -140,6 +143,26 @@ def _round(path: Path) -> None:
         reduce_range=True,
         weight_type=QuantType.QInt8,
     )
+
+
+def _shorten(path: Path) -> None:
+    """Number what lies between inputs and outputs: names are a fifth of the graphs of a small model."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    names[""] = ""  # an input that is left out
+    for weight in graph.initializer:
+        weight.name = names.setdefault(weight.name, f"{len(names):x}")
+    for node in graph.node:
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            return  # graphs within, which see names of this one
+        node.name = node.doc_string = ""
+        node.input[:] = [names.setdefault(name, f"{len(names):x}") for name in node.input]
+        node.output[:] = [names.setdefault(name, f"{len(names):x}") for name in node.output]
+    del graph.value_info[:]
+    onnx.save(model, path)
 
 
 class _Encoder(nn.Module):

@@ -19,6 +19,7 @@ from benchmark.models.donut import Donut
 from benchmark.models.greedy import written_by
 from benchmark.models.onnx_graphs import DECODER, ENCODER, check_installed, write_graphs
 from benchmark.models.runtime import runtime_of
+from benchmark.types import Precision
 
 Values = dict[str, Any]
 """`onnxruntime.OrtValue`s by the names that they have in a graph."""
@@ -111,11 +112,13 @@ def _value(array: NDArray[Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """The graphs of a model, in a folder that goes with it, and the weights that they were made of."""
+    """The graphs of a model, in a folder that goes with it, and what they were made of."""
 
     folder: TemporaryDirectory[str]
     reader: OnnxReader
-    weights: Sequence[tuple[int, int]]
+    of: tuple[Precision, Sequence[tuple[int, int]]]
+    weights: Sequence[torch.Tensor]
+    """Held, or new ones could have the numbers of these."""
 
 
 _MADE: WeakKeyDictionary[Donut, _Made] = WeakKeyDictionary()
@@ -130,10 +133,11 @@ def reader_of(model: Donut) -> OnnxReader:
     assert precision is not None
     if model.device.type != "cpu":
         raise UserError(f"onnxruntime computes on the CPU here, and not on {model.device.type}: use --device cpu")
-    weights = [(id(w), 0 if w.is_inference() else w._version) for w in model.state_dict(keep_vars=True).values()]
+    weights = [*model.state_dict(keep_vars=True).values()]
+    of = precision, [(id(weight), 0 if weight.is_inference() else weight._version) for weight in weights]
     made = _MADE.get(model)
-    if made is None or made.weights != weights:
+    if made is None or made.of != of:
         folder = TemporaryDirectory(prefix="donutbench-onnx-")
         write_graphs(model, Path(folder.name), precision)
-        made = _MADE[model] = _Made(folder, OnnxReader(Path(folder.name)), weights)
+        made = _MADE[model] = _Made(folder, OnnxReader(Path(folder.name)), of, weights)
     return made.reader

@@ -39,6 +39,7 @@ class OnnxRuntime:
     """
 
     precision: Precision = "fp32"
+    packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
     def __post_init__(self) -> None:
         check_choice("precision of onnxruntime", self.precision, Precision)

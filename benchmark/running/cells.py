@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from benchmark.errors import UserError, one_line
@@ -80,7 +81,7 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
     facts = {
         "code": CODE,
         "protocol": cell.protocol,
-        "versions": [version("torch"), version("transformers")],
+        "versions": [version("torch"), version("transformers"), *versions_of(strategy).values()],
         "device": cell.device,
         "strategy": [strategy.name, strategy.trains_upstream, strategy.rate, identity_of(strategy)],
         "dataset": [dataset.name, dataset.task, list(dataset.keys), dataset.version],
@@ -94,6 +95,12 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
         "before": list(before),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def versions_of(strategy: Strategy) -> dict[str, str]:
+    """Those of what the finish of a strategy computes with, beside torch: it names them as `packages`."""
+    packages = tuple(getattr(strategy.finish, "packages", ()))
+    return {package: version(package) if find_spec(package) else "not installed" for package in packages}
 
 
 def identity_of(strategy: Strategy) -> Json:

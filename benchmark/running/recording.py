@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from benchmark.devices import environment
 from benchmark.records.record import Metrics, Prediction, Record
-from benchmark.running.cells import describe
+from benchmark.running.cells import describe, versions_of
 from benchmark.running.plan import Job
 from benchmark.running.setup import Run
 from benchmark.running.trained import Training
@@ -100,6 +100,6 @@ def _common(job: Job, setup: Run) -> dict[str, object]:
         "finish": describe(strategy.finish) if strategy.finish is not None else None,
         # Upstream all learn at the budget's own.
         "rate": strategy.rate if strategy.objective is not None and dataset.name != cell.scale.reading else None,
-        "environment": environment(setup.device),
+        "environment": environment(setup.device) | versions_of(cell.strategy),
         "key": job.key,
     }

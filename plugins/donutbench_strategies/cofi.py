@@ -9,8 +9,8 @@ the others become a part of the weights, and the rest of the training is fine-tu
 
 Their gates of hidden channels are left out, for a channel at zero still counts in the norms around it, and one unit of
 every sublayer stays. The loss is that of all rows here, in place of their layerwise distillation (section 3.2). A
-quarter of the parameters goes, as in the structured rows. Gates and multipliers learn by Adam, at rates for hundreds of
-steps instead of their hundred thousand; all parts of a batch see the same u.
+quarter of the parameters goes, as in `structured-ffn`. Gates and multipliers learn by Adam, at rates for hundreds of
+steps instead of their hundred thousand.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Gating(Attached):
             "ascent": torch.optim.Adam([self._multipliers], constraint.multiplier_rate, maximize=True),
         }
         self._first = float(self._units.left(self.expected()).detach())
-        self._generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator().manual_seed(torch.initial_seed())
         self._noise: dict[str, torch.Tensor] = {}
         self._draw()
         self._handles = self._units.gate(self._gate)

@@ -91,14 +91,17 @@ class _Adapter:
         del self._layer.lora
 
 
+RECOVERED = Strategy(
+    name="lora-recovery",
+    summary="feed-forward units cut out of the teacher by Taylor scores, then low-rank updates distilled from it",
+    start=sliced("ffn", ratio=0.75, importance="taylor", documents=10),
+    objective=FeatureDistillation(temperature=2.0),
+    constraint=LoRA(),
+    protocols=("task",),
+    paper="Ma et al. 2023 (LLM-Pruner), section 3; Hu et al. 2022 (LoRA), section 4.1",
+)
+
+
 @hookimpl
 def donutbench_register_strategies() -> Iterator[Strategy]:
-    yield Strategy(
-        name="lora-recovery",
-        summary="feed-forward units cut out of the teacher by Taylor scores, then low-rank updates distilled from it",
-        start=sliced("ffn", ratio=0.75, importance="taylor", documents=10),
-        objective=FeatureDistillation(temperature=2.0),
-        constraint=LoRA(),
-        protocols=("task",),
-        paper="Ma et al. 2023 (LLM-Pruner), section 3; Hu et al. 2022 (LoRA), section 4.1",
-    )
+    yield RECOVERED
