@@ -122,3 +122,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"^cannot write .*file/folder/\.lock: "), held(tmp_path / "file" / "folder"):
         pass
+
+
+def test_the_end_takes_nobody_else_s_file_away(tmp_path: Path) -> None:
+    with holder(tmp_path) as other:
+        file = tmp_path / ".lock"
+        file.unlink()  # as one that is thought to be left over
+        file.write_text("of another")
+        assert other.stdin is not None
+        other.stdin.write("end\n")
+        other.stdin.flush()
+        other.wait()
+        assert file.read_text() == "of another"

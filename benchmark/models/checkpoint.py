@@ -190,7 +190,10 @@ def load_processor(path: str | Path) -> DonutProcessor:
     try:
         with silent():
             # Where torchvision is installed transformers would take it, which resizes by another rule than Donut's.
-            processor: DonutProcessor = DonutProcessor.from_pretrained(str(place), backend="pil", local_files_only=True)
+            # Code of its own is refused: without a word transformers would ask the user whether to run it.
+            processor: DonutProcessor = DonutProcessor.from_pretrained(
+                str(place), backend="pil", local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # as above
         raise UserError(f"cannot load the processor of {place}: {first_line(error)}") from error
     check_processor(place, processor)

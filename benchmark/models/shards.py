@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from benchmark.errors import UserError, first_line
+from benchmark.records.files import read_json
 
 
 def check_shards(index: Path) -> None:
     """Raise `UserError` unless all files that an index names are safetensors files that lie beside it."""
     try:
-        files = {str(file) for file in json.loads(index.read_text())["weight_map"].values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        files = {str(file) for file in read_json(index, "an index of weights")["weight_map"].values()}
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{index} is not {{"weight_map": {{WEIGHT: FILE}}}}: {first_line(error)}') from error
     for file in sorted(files):
         if Path(file).name != file or not file.endswith(".safetensors"):

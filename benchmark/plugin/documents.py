@@ -84,7 +84,8 @@ def opened(documents: Sequence[Document], where: str = "") -> Opened:
         return documents
     given: Any = documents
     if isinstance(given, Mapping) or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
-        raise UserError(f"{where}: what open returns is of type {type(given).__name__}, not a sequence of documents")
+        what = f"{where or 'this split'}: what open returns"
+        raise UserError(f"{what} is of type {type(given).__name__}, not a sequence of documents")
     with _asked(_joined(where, "the len of all documents"), where):
         count = len(given)
     if not count:

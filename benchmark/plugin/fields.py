@@ -5,6 +5,7 @@ Strategies and data sets are checked when a plugin yields them, not when a run i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -71,7 +72,7 @@ def _is_encodable(value: Any) -> bool:
 
 def _is_rate(value: Any) -> bool:
     """A number that JSON has a word for: it is written into records and keys."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_place(value: Any) -> bool:

@@ -1,4 +1,7 @@
-"""Who writes into an output folder: one process at a time, or two would take each other's checkpoints away."""
+"""Who runs in an output folder: one process at a time, or two would take each other's checkpoints away.
+
+Reports are written without it: they are made of finished records, each page as a whole.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,15 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         _held.remove(place)
-        path.unlink(missing_ok=True)
+        if _is(path, descriptor):  # somebody may have taken it away, and another made it anew
+            path.unlink()
         os.close(descriptor)
 
 
 def _locked(path: Path, directory: Path) -> int:
     """The descriptor of the file, in which this process is named."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _lock(descriptor):
                 raise _refusal(directory, os.read(descriptor, 2000).decode(errors="replace").strip())

@@ -99,8 +99,17 @@ def key_of(cell: Cell, plugins: Json, zoo: str, before: Sequence[str] = ()) -> s
 
 def versions_of(strategy: Strategy) -> dict[str, str]:
     """Those of what the finish of a strategy computes with, beside torch: it names them as `packages`."""
-    packages = tuple(getattr(strategy.finish, "packages", ()))
-    return {package: version(package) if find_spec(package) else "not installed" for package in packages}
+    missing = missing_of(strategy)
+    return {package: "none" if package in missing else version(package) for package in _packages(strategy)}
+
+
+def missing_of(strategy: Strategy) -> list[str]:
+    """Those of them that are not installed."""
+    return [package for package in _packages(strategy) if find_spec(package) is None]
+
+
+def _packages(strategy: Strategy) -> tuple[str, ...]:
+    return tuple(getattr(strategy.finish, "packages", ()))
 
 
 def identity_of(strategy: Strategy) -> Json:

@@ -15,7 +15,7 @@ from benchmark.folders.read import with_folders
 from benchmark.parts.starts import Reference
 from benchmark.plugin.manager import Registry, load_plugins
 from benchmark.processes import leads, processes
-from benchmark.running.cells import Cell, with_options
+from benchmark.running.cells import Cell, missing_of, with_options
 from benchmark.running.checkpoints import Checkpoints
 from benchmark.running.config import RunConfig
 from benchmark.running.plan import Job, Planner
@@ -77,7 +77,8 @@ def set_up(config: RunConfig, vary: Callable[[list[Cell]], list[Cell]] | None = 
 def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]:
     """Strategies that begin with a reference model that there is not, as a given teacher brings no other.
 
-    And those that compare over a batch, where none is seen in one: they would learn something else.
+    Those that compare over a batch, where none is seen in one: they would learn something else. And those whose finish
+    computes with what is not installed.
     """
     starts = {name: registry.strategies[name].item.start for name in config.strategies}
     wanted = {name: start.name for name, start in starts.items() if isinstance(start, Reference)}
@@ -96,6 +97,10 @@ def _left_out(config: RunConfig, registry: Registry, zoo: Zoo) -> dict[str, str]
             # Parts that learn are averaged over no processes.
             and (hasattr(objective, "parts") or getattr(objective, "whole_batch", objective.teaching == "features"))
         }
+    for name in config.strategies:
+        missing = missing_of(registry.strategies[name].item)
+        if missing:
+            left_out[name] = f"{name} is left out: it needs {' and '.join(missing)}: pip install {' '.join(missing)}"
     if len(left_out) == len(config.strategies):
         raise UserError("; ".join(left_out.values()))
     return left_out

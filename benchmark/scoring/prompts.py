@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.models.checkpoint import Checkpoint
+from benchmark.models.vocabulary import tokens_of
 
 _SHOWN = 6
 
@@ -20,10 +21,10 @@ def find_prompt(checkpoint: Checkpoint, dataset: str | None, prompt: str | None 
     checkpoint has several and none is asked for.
     """
     vocabulary: dict[str, int] = checkpoint.processor.tokenizer.get_vocab()
-    rows = checkpoint.model.decoder.config.vocab_size  # a token beyond was added to the tokenizer alone
-    known = [token for token in prompts_of(vocabulary) if vocabulary[token] < rows]
+    rows = tokens_of(checkpoint.model)  # others were added to the tokenizer alone, or trimmed
+    known = [token for token in prompts_of(vocabulary) if vocabulary[token] in rows]
     if prompt is not None:
-        if prompt not in vocabulary:
+        if prompt not in vocabulary:  # for one without a row there are better words where it is read
             raise UserError(f"the prompt {prompt!r} is no token of this checkpoint, which {_list(known)}")
         return prompt
     if f"<s_{dataset}>" in known:

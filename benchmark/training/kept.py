@@ -29,14 +29,20 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether no file lacks its end; what stands in them is not looked at, of gigabytes."""
+    """Whether no file is missing or lacks its end; what stands in them is not looked at, of gigabytes.
+
+    Raises `OSError` for one that cannot be read now: it may be whole.
+    """
+    if not all((checkpoint / name).is_file() for name in _FILES):
+        return False
+    for file in checkpoint.iterdir():
+        file.open("rb").close()
     try:
         read_json(checkpoint / _LAST, "the state of a training")
         for weights in checkpoint.glob("*.safetensors"):
             with safe_open(weights, "pt"):
                 pass
-    except (OSError, SafetensorError, UserError):
+    except (SafetensorError, UserError):
         return False
     # What torch saves is a zip archive, whose end tells what is in it.
-    saved = all(is_zipfile(file) for file in checkpoint.glob("*.pt*"))
-    return saved and all((checkpoint / name).is_file() for name in _FILES)
+    return all(is_zipfile(file) for file in checkpoint.glob("*.pt*"))

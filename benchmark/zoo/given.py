@@ -99,8 +99,8 @@ def open_teacher(name: str, changes: Changes) -> GivenTeacher:
     folder = find_checkpoint(name)
     check_weights(folder)
     config = load_config(folder)
-    for name, what in (("int8", "int8 layers"), ("runtime", "a runtime of its own")):
-        if getattr(config, name, None):
+    for field, what in (("int8", "int8 layers"), ("runtime", "a runtime of its own")):
+        if getattr(config, field, None):
             raise UserError(f"{_title(folder)} has {what}, which nothing trains or compresses: give it before that")
     check_pages(folder, config, load_processor(folder))
     content = content_of(folder)

@@ -72,4 +72,5 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         name="low-rank-distill",
         summary="linear layers of the teacher as products of two, then distilled from it",
         objective=FeatureDistillation(temperature=2.0),
+        task_rate=0.125,  # of svd-llm-distill, which begins in the same shape
     )

@@ -3,9 +3,9 @@
 Muralidharan et al. 2024, sections 2 and 3. Channels, heads and feed-forward units matter by the activations of a few
 documents, layers by how far they turn what they are given, 1 - cosine (block influence). What is left learns the
 teacher's predictions by KL divergence, without a temperature and without the ground truth, which they found to add
-nothing. Theirs is importance by the mean activation; here it is that of ``importance=activation``, the activation times the
-weights that read it. Budget and split are those of `structured-mixed-distill`, from which this differs in what goes and
-in the loss.
+nothing. Theirs is importance by the mean activation; here it is that of ``importance=activation``, the activation times
+the weights that read it. Budget and split are those of `structured-mixed-distill`, from which this differs in what goes
+and in the loss.
 """
 
 from collections.abc import Iterator

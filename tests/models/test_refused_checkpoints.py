@@ -148,3 +148,17 @@ def test_another_model_is_named(kind: str, pickled: bool, tmp_path: Path, evalua
         f"donutbench: {tmp_path} is no Donut, which is a vision-encoder-decoder of donut-swin and mbart, as what is "
         f"fine-tuned from naver-clova-ix/donut-base: it is a {name}"
     ]
+
+
+def test_code_of_a_checkpoint_is_never_run(
+    donut: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even if somebody says yes to whatever asks."""
+    ran = tmp_path / "ran"
+    (donut / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Evil: pass\n")
+    images(image_processor_type="Evil", auto_map={"AutoImageProcessor": "evil.Evil"})(donut)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    code, out, err = evaluate(donut)
+    assert (code, out, len(err)) == (2, "", 1)
+    assert err[0].startswith(f"donutbench: cannot load the processor of {donut}: ")
+    assert not ran.exists()

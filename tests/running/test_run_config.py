@@ -81,3 +81,17 @@ def test_names_are_refused_alike(
     names = ["--strategies", ",".join(strategies), "--datasets", ",".join(datasets)]
     assert main(["run", *names, "--protocol", protocol, "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"donutbench: {refused.value}\n"
+
+
+def test_what_computes_with_something_that_is_not_installed_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(*strategies: str) -> RunConfig:
+        return RunConfig(strategies, ("receipts-mini",), protocol="task", output=tmp_path)
+
+    monkeypatch.setattr("benchmark.running.cells.find_spec", lambda name: None)
+    setup = set_up(run("teacher", "onnx"))
+    assert [job.cell.strategy.name for job in setup.jobs] == ["teacher"]
+    assert setup.remarks == ("onnx is left out: it needs onnx and onnxruntime: pip install onnx onnxruntime",)
+    with pytest.raises(UserError, match=r"^onnx-int8 is left out"):
+        set_up(run("onnx-int8"))

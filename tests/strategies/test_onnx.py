@@ -176,8 +176,8 @@ class TestGraphs:
 
     def test_int8_leaves_the_table_and_the_head_and_shares_them(self, graphs: Callable[[Precision], Path]) -> None:
         model = onnx.load(graphs("int8") / DECODER)
-        kinds = {weight.name: weight.data_type for weight in model.graph.initializer if 143 in weight.dims}
-        assert kinds == {"decoder.embed_tokens.weight": onnx.TensorProto.FLOAT}
+        kinds = [weight.data_type for weight in model.graph.initializer if 143 in weight.dims]
+        assert kinds == [onnx.TensorProto.FLOAT]
         integers = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
         assert len(integers) == 4 * 8
 

@@ -55,3 +55,16 @@ def test_what_is_cut_goes_and_what_is_no_checkpoint_stays(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     assert newest_whole(tmp_path) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-mine", "logs"]
+
+
+def test_one_that_cannot_be_read_now_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Run(PLAN, tmp_path, callbacks=[Stop(5)])
+
+    def too_many(self: Path, *_: object) -> None:
+        raise OSError(24, "Too many open files", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            newest_whole(tmp_path)
+    assert newest_whole(tmp_path) == tmp_path / "checkpoint-3"
