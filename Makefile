@@ -12,7 +12,7 @@ bench: $(INSTALLED)
 
 # A process a core, each on one thread: the tests are many short steps, in which a second thread mostly waits.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Whole runs side by side, killed and gone on with: CI does them too.
 test-long: $(INSTALLED)

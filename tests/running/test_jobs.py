@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing import Pipe, active_children
 from pathlib import Path
 
@@ -150,6 +151,15 @@ def test_of_several_gpus_a_process_sees_one(
     theirs.send("stay")  # or it would end with its parent
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Whoever runs the tests may let them ignore Ctrl-C, as a shell does in the background: a process inherits it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_ends_all_processes_with_one_line(tmp_path: Path) -> None:
     plugin, begun = tmp_path / "slow.py", tmp_path / "begun"
     plugin.write_text(SUDDEN.format(slow=f"open({str(begun)!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(600)"))
