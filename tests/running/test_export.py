@@ -48,6 +48,7 @@ def record_of(output: Path) -> Record:
     return read_record(path)
 
 
+@pytest.mark.long
 def test_what_is_exported_is_what_was_scored(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -234,6 +234,7 @@ class TestMeasuring:
         assert len({cost.latency_ratio for cost in costs if cost}) == 1
         assert all(cost is not None and cost.latency_ratio == cost.latency_control for cost in costs)
 
+    @pytest.mark.long
     def test_a_run_that_was_killed_before_it_only_measures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -261,12 +262,14 @@ class TestMeasuring:
         assert teacher.computation != small.computation
         assert read_records(tmp_path) == sorted(measured.values(), key=lambda record: record.cell)
 
+    @pytest.mark.long
     def test_what_is_measured_stays_as_it_was_measured(self, tmp_path: Path) -> None:
         (before,) = run(config(tmp_path))
         again, small = run(config(tmp_path, strategies=("teacher", "small")))
         assert again == before
         assert small.efficiency is not None
 
+    @pytest.mark.long
     def test_without_record_of_costs_and_checkpoint_it_is_run_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

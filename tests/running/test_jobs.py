@@ -123,6 +123,7 @@ def test_side_by_side_gives_the_same_and_a_process_that_dies_costs_its_cell(sudd
         assert read_record(both.output / "results" / f"{record.cell}.json") == same
 
 
+@pytest.mark.long
 def test_a_process_that_dies_while_it_waits_costs_nothing(tmp_path: Path) -> None:
     setup = set_up(config(tmp_path, strategies=("teacher",)))
     (job,) = setup.jobs
