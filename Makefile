@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Made after the installation, so that a broken one is tried again; older than pyproject.toml means install again.
 INSTALLED := .venv/.installed
 
-.PHONY: bench test test-long test-large lint fix types mutate check-reports
+.PHONY: bench test test-long test-large fuzz lint fix types mutate check-reports
 
 # Two cells at a time: one training leaves most of a second core idle.
 bench: $(INSTALLED)
@@ -21,6 +21,11 @@ test-long: $(INSTALLED)
 # Models of the paper's own size, which a test otherwise only counts: minutes, and up to 20 GiB.
 test-large: $(INSTALLED)
 	$(BIN)/python -m pytest -m large
+
+# Anything in the place of ground truths, answers, records, folders, images, plugins and options: more than 10,000 cases,
+# new ones every time, of which `test` has a few.
+fuzz: $(INSTALLED)
+	FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

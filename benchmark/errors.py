@@ -27,6 +27,15 @@ def one_line(text: str) -> str:
     return " ".join(text.encode(errors="backslashreplace").decode().split())
 
 
+def shown(value: object) -> str:
+    """A value in a message: its text in one line, cut, or its type where it has none."""
+    try:
+        text = one_line(repr(value))
+    except Exception:  # what a plugin writes may raise anything, and Python writes no number of thousands of digits
+        text = f"a {type(value).__name__}"
+    return f"{text:.60}"
+
+
 def error_line(error: BaseException) -> str:
     """The kind of an error and what it says, in one line (`one_line`)."""
     try:

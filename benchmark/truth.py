@@ -7,13 +7,14 @@ and read back. What does not survive that, no model can score.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, shown
 
 _DEEPEST = 50
 """Levels of a ground truth. Far beyond any document: what is deeper contains itself."""
@@ -24,7 +25,7 @@ def plain(truth: Any, where: str) -> Any:
 
     A float32 becomes the decimal that it prints as, since that is what stands on a page. Raises `UserError` with
     `where` and the place of the value for anything that JSON has no word for: sets, bytes, generators, NaN, keys that
-    are not text, half a surrogate pair, what contains itself.
+    are not text, half a surrogate pair, numbers of thousands of digits, what contains itself.
     """
     return _plain(truth, where, ())
 
@@ -39,7 +40,7 @@ def _plain(value: Any, where: str, path: tuple[Any, ...]) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if not isinstance(value, np.timedelta64) and isinstance(value, (int, np.integer)):
-        return int(value)
+        return _whole(int(value), where, path)
     if isinstance(value, (float, np.floating)):
         return _finite(value, where, path)
     if isinstance(value, dict):
@@ -61,6 +62,15 @@ def _text(value: str, where: str, path: tuple[Any, ...]) -> str:
     return str.__str__(value)  # a subclass, such as an Enum, may say something else in str()
 
 
+def _whole(number: int, where: str, path: tuple[Any, ...]) -> int:
+    try:
+        str(number)
+    except ValueError:  # neither text nor JSON is ever made of it
+        digits = sys.get_int_max_str_digits()
+        raise _refusal(where, path, f"is a number of more than {digits} digits, which Python does not write") from None
+    return number
+
+
 def _finite(value: float | np.floating[Any], where: str, path: tuple[Any, ...]) -> float:
     number = float(str(value)) if isinstance(value, np.floating) else float(value)
     if not math.isfinite(number):
@@ -70,7 +80,7 @@ def _finite(value: float | np.floating[Any], where: str, path: tuple[Any, ...]) 
 
 def _key(key: Any, where: str, path: tuple[Any, ...]) -> str:
     if not isinstance(key, str):
-        raise _refusal(where, path, f"has the key {key!r:.40}, of type {type(key).__name__}: keys are text")
+        raise _refusal(where, path, f"has the key {shown(key)}, of type {type(key).__name__}: keys are text")
     return _text(key, where, (*path, key))
 
 
@@ -95,7 +105,7 @@ def _check_keys(value: Any, where: str, spellings: dict[str, str], above: tuple[
             _check_keys(item, where, spellings, above)
     elif isinstance(value, dict):
         for key, item in value.items():
-            tag = key.casefold()
+            tag = _folded(key)
             if not key or "<" in key or ">" in key:
                 raise UserError(f"{where}: a tag cannot carry the key {key!r}: it is empty or has < or > in it")
             first = spellings.setdefault(tag, key)
@@ -104,6 +114,11 @@ def _check_keys(value: Any, where: str, spellings: dict[str, str], above: tuple[
             if tag in above:
                 raise UserError(f"{where}: the key {key!r} stands inside itself, where tags cannot tell them apart")
             _check_keys(item, where, spellings, (*above, tag))
+
+
+def _folded(key: str) -> str:
+    """The key without its case, as patterns match tags: the letters i of Turkish, dotted and not, are an i to them."""
+    return key.casefold().replace("i\u0307", "i").replace("\u0131", "i")
 
 
 def to_text(ground_truth: Any, categories: Collection[str] = ()) -> str:

@@ -11,7 +11,9 @@ from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import DonutImageProcessorPil, DonutProcessor, PreTrainedTokenizerFast
 
+from benchmark.errors import UserError
 from benchmark.scales import Scale
+from benchmark.truth import plain
 from benchmark.types import Dataset, Json, Page
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<sep/>")
@@ -83,8 +85,14 @@ def categories_of(processor: DonutProcessor) -> frozenset[str]:
 
 
 def to_json(processor: DonutProcessor, text: str) -> Json:
-    """The ground truth that a decoded sequence stands for, as Donut reads it (`DonutProcessor.token2json`)."""
-    parsed: Json = processor.token2json(text)
+    """The ground truth that a decoded sequence stands for, as Donut reads it (`DonutProcessor.token2json`).
+
+    Tags that nest deeper than a ground truth can say nothing.
+    """
+    try:
+        parsed: Json = plain(processor.token2json(text), "the answer")
+    except (RecursionError, UserError):
+        return {}
     return parsed if parsed != [] else {}
 
 

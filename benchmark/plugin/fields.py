@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from benchmark.errors import shown
 from benchmark.types import PROTOCOLS, Dataset, Document, Glyph, Strategy, Teaching
 
 _Check = tuple[Callable[[Any], bool], str]
@@ -35,15 +36,6 @@ def _fits(fits: Callable[[Any], bool], value: object) -> bool:
         return fits(value)
     except Exception:  # a part of a plugin may raise anything when it is looked at
         return False
-
-
-def shown(value: object) -> str:
-    """A value in a message: its text, cut, or its type where it has none."""
-    try:
-        text = repr(value)
-    except Exception:  # what a plugin writes may raise anything
-        text = f"a {type(value).__name__}"
-    return f"{text:.60}"
 
 
 def _is(kind: type, optional: bool = False) -> Callable[[Any], bool]:

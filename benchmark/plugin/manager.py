@@ -22,10 +22,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from benchmark.errors import UserError, error_line, one_line
+from benchmark.errors import UserError, error_line, one_line, shown
 from benchmark.plugin import hookspecs
 from benchmark.plugin.content import content
-from benchmark.plugin.fields import problem_of, shown
+from benchmark.plugin.fields import problem_of
 from benchmark.plugin.identity import FILE_PREFIX
 from benchmark.types import Dataset, Strategy
 
