@@ -41,7 +41,7 @@ class Folder:
 def parse_shares(text: str) -> Shares:
     """``"80,10,10"`` as percent. Raises `UserError` for anything else, and where nothing is left to train on."""
     parts = [part.strip() for part in text.split(",")]
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 4]
     if len(numbers) != len(parts) or len(parts) != 3 or sum(numbers) != 100 or not numbers[0]:
         raise UserError(
             f"--split {text!r} is not the percent of train, validation and test, such as 80,10,10: three whole numbers "

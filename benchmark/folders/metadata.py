@@ -59,14 +59,20 @@ def _row(line: str, where: str, folder: Path, order: KeyOrder, spellings: dict[s
     if missing:
         raise UserError(f"{where}: there is no {missing[0]}")
     image = folder / _inside(row["file_name"], where)
-    if not image.is_file():
+    try:
+        there = image.is_file()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"{where}: cannot read the image {image}: {error.strerror}") from error
+    if not there:
         raise UserError(f"{where}: there is no image {image}")
     return Row(row["file_name"], image, truths_of(row["ground_truth"], where, order, spellings), where)
 
 
 def _inside(name: Any, where: str) -> str:
     """A name that cannot leave its folder, on whatever system it is read."""
-    paths = (PurePosixPath(name), PureWindowsPath(name)) if isinstance(name, str) else ()
+    # The id of a document holds no half of a surrogate pair.
+    text = isinstance(name, str) and name.encode(errors="ignore").decode() == name
+    paths = (PurePosixPath(name), PureWindowsPath(name)) if text else ()
     if not paths or not name.strip() or "\0" in name or any(path.anchor or ".." in path.parts for path in paths):
         raise UserError(f"{where}: the file_name {name!r:.80} is not that of a file in the folder")
     return str(name)

@@ -16,13 +16,13 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, error_line
 
 T = TypeVar("T")
 
 settings.register_profile(
     "fuzz",
-    max_examples=1000,
+    max_examples=600,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -33,20 +33,15 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 """Halves of surrogate pairs too, which JSON and the names of files may hold."""
 
 
-def refusal(error: BaseException) -> str:
-    """What is told: one line that every file can hold."""
-    message = str(error)
-    assert message.strip()
-    assert len(message.splitlines()) == 1
-    return message
-
-
 def accepted(made: Callable[[], T]) -> T | None:
     """What comes of it; None if it is refused in one line. Anything else that is raised goes on."""
     try:
         return made()
     except UserError as error:
-        refusal(error)
+        assert str(error).strip()
+        told = error_line(error)  # names of files may hold anything
+        told.encode()
+        assert len(told.splitlines()) == 1
         return None
 
 
@@ -61,6 +56,10 @@ class Hostile:
 
     def _raise(self, *_: object) -> NoReturn:
         raise RuntimeError("two\nlines, and \udc80")
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As hypothesis shows it."""
+        printer.text("Hostile()")
 
     __repr__ = __str__ = __bool__ = __len__ = __iter__ = __call__ = __hash__ = __eq__ = _raise  # type: ignore[assignment]
     __float__ = __int__ = __index__ = __getitem__ = __lt__ = __format__ = _raise  # type: ignore[assignment]
