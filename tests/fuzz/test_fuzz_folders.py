@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 
 from benchmark.folders import read
 from benchmark.folders.folder import Folder
+from benchmark.page import read_page
 from benchmark.plugin.documents import open_documents
 from benchmark.scales import TINY
 from benchmark.truth import to_text
@@ -70,11 +73,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pages() -> Any:
     """Which files have been read as pages."""
     seen: list[Path] = []
-    original = read.read_page
 
     def recorded(path: Path) -> Page:
         seen.append(path)
-        return original(path)
+        return read_page(path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(read, "read_page", recorded)
@@ -105,11 +107,11 @@ def test_any_folder_is_documents_or_one_line(
             fill(root / "test", second.replace(b"OUTSIDE", outside))
         before = listing(base)
         pages.clear()
-        dataset = accepted(lambda: read.read_folder(Folder("bills", root, order, shares), ()))
+        dataset: Any = accepted(lambda: read.read_folder(Folder("bills", root, order, shares), ()))
         for split in SPLITS if dataset is not None else ():
-            documents = accepted(lambda split=split: open_documents(dataset, TINY, split, 0, 3))
+            documents: Any = accepted(partial(open_documents, dataset, TINY, split, 0, 3))
             for number in range(len(documents or ())):
-                document = accepted(lambda number=number, documents=documents: documents[number])
+                document = accepted(partial(getitem, documents, number))
                 if document is not None:
                     to_text(document.ground_truth).encode()
         assert all(path.resolve().is_relative_to(root.resolve()) for path in pages)

@@ -209,7 +209,7 @@ def test_any_command_line_ends_in_a_code_and_a_line(base: Path, line: list[str])
         with redirect_stdout(out), redirect_stderr(err):
             code = main(line)
         err.flush()
-        told = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+        told = err.buffer.getvalue().decode()
         assert code in (0, 1, 2)
         assert "Traceback" not in told
         assert "nobody has foreseen" not in told

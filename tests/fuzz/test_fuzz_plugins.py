@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
+from operator import getitem
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,9 +128,9 @@ DOCUMENTS = st.builds(
 @example(Hostile(), None)
 def test_what_a_data_set_opens_is_documents_or_one_line(given: Any, count: int | None) -> None:
     dataset = Dataset("bills", "anything", "extraction", ("total",), lambda *_: given)
-    documents = accepted(lambda: open_documents(dataset, TINY, "test", 0, count))
-    for number in range(len(documents) if documents is not None else 0):
-        document = accepted(lambda number=number: documents[number])
+    documents: Any = accepted(lambda: open_documents(dataset, TINY, "test", 0, count))
+    for number in range(len(documents or ())):
+        document = accepted(partial(getitem, documents, number))
         if document is not None:
             for truth in (document.ground_truth, *document.alternatives):
                 to_text(truth).encode()

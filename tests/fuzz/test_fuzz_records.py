@@ -30,7 +30,7 @@ TRIAL = {
     "strategy": "prune", "dataset": "receipts-mini", "scale": "tiny", "budget": "quick", "seed": 0, "rate": 0.5,
     "learning_rate": 0.001, "steps": 3, "validation_documents": 2, "validation_ted": 0.5, "key": "k",
 }  # fmt: skip
-NEARLY = st.sampled_from(
+NEARLY: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, 1, -1, 0.0, 1e308, -1e308, 1e-320, 2**63, "", "$x$", "$", "a|b", "<b>", "*", "\n", "paper", [], {}]
 )
 """Values of the right type, or nearly."""
