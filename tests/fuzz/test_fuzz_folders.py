@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -111,7 +110,7 @@ def test_any_folder_is_documents_or_one_line(
         for split in SPLITS if dataset is not None else ():
             documents: Any = accepted(partial(open_documents, dataset, TINY, split, 0, 3))
             for number in range(len(documents or ())):
-                document = accepted(partial(getitem, documents, number))
+                document = accepted(partial(documents.__getitem__, number))
                 if document is not None:
                     to_text(document.ground_truth).encode()
         assert all(path.resolve().is_relative_to(root.resolve()) for path in pages)
