@@ -33,15 +33,6 @@ NAMES = ANY_TEXT | st.sampled_from(
 TRUTHS = st.sampled_from(
     [{"gt_parse": {"total": "1"}}, {"gt_parse": {"menu": [{"nm": "x"}, {"nm": "y"}]}}]
 ) | st.builds(lambda value: {"gt_parse": {"total": value}}, JSON_VALUES)
-ROWS = st.fixed_dictionaries(
-    {},
-    optional={
-        "file_name": NAMES | JSON_VALUES,
-        "ground_truth": TRUTHS.map(json.dumps) | TRUTHS | JSON_VALUES,
-        "x": TRUTHS,
-    },
-)
-GOOD_ROWS = st.fixed_dictionaries({"file_name": NAMES, "ground_truth": TRUTHS})
 
 
 def line_of(row: Any) -> bytes:
@@ -49,6 +40,17 @@ def line_of(row: Any) -> bytes:
         return json.dumps(row).encode()
     except ValueError:  # a number of thousands of digits
         return b"9" * 5000
+
+
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "file_name": NAMES | JSON_VALUES,
+        "ground_truth": TRUTHS.map(line_of).map(bytes.decode) | TRUTHS | JSON_VALUES,
+        "x": TRUTHS,
+    },
+)
+GOOD_ROWS = st.fixed_dictionaries({"file_name": NAMES, "ground_truth": TRUTHS})
 
 
 LINES = (
