@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from operator import getitem
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,7 +129,7 @@ def test_what_a_data_set_opens_is_documents_or_one_line(given: Any, count: int |
     dataset = Dataset("bills", "anything", "extraction", ("total",), lambda *_: given)
     documents: Any = accepted(lambda: open_documents(dataset, TINY, "test", 0, count))
     for number in range(len(documents or ())):
-        document: Any = accepted(partial(getitem, documents, number))
+        document = accepted(partial(documents.__getitem__, number))
         if document is not None:
             for truth in (document.ground_truth, *document.alternatives):
                 to_text(truth).encode()

@@ -81,7 +81,7 @@ def test_any_text_is_json_or_one_line(text: str) -> None:
 
 # Few letters, so that keys meet inside each other; among them those that differ in case alone, in some alphabet.
 CARRIED_KEYS = st.text("abiI\u0131\u0130s\u017fk\u212a .*\\(-_\u00df\u03bc\u00b5", min_size=1, max_size=2)
-CARRIED_TEXT = st.text(string.printable + "\u00e9\u2028<>/", min_size=1, max_size=8)
+CARRIED_TEXT = st.text(string.printable + "\u00e9\u2028<>/", min_size=1, max_size=8).filter(str.strip)
 LEAVES = CARRIED_TEXT | st.lists(CARRIED_TEXT, min_size=2, max_size=3)
 CARRIED = st.dictionaries(
     CARRIED_KEYS,
