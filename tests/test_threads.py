@@ -14,7 +14,7 @@ from transformers import DonutProcessor
 from benchmark.models.donut import Donut
 from benchmark.models.encoded import EncodedDocuments
 from benchmark.scoring import predict
-from benchmark.scoring.predict import decode
+from benchmark.scoring.predict import Reading, decode
 
 SAY = "import os, sys, benchmark; print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
 
@@ -57,7 +57,7 @@ def test_a_small_model_is_read_with_on_one_thread(
         seen.append(torch.get_num_threads())
         return torch.zeros(len(pages), 1, dtype=torch.long)
 
-    monkeypatch.setattr(predict, "_write", write)
+    monkeypatch.setattr(predict, "reading_of", lambda model: Reading(write, model.encoder, model.decoder))
     monkeypatch.setattr(predict, "_SMALL", weights)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -192,6 +192,7 @@ class TestFinished:
         again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert (again.returncode, again.stderr) == (0, "1 cell: already finished\n")
 
+    @pytest.mark.long
     def test_an_interrupted_run_goes_on_and_gets_the_same_numbers(
         self,
         whole: RunConfig,

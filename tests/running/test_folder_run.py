@@ -182,4 +182,4 @@ class TestEvaluate:
         (folder / "test" / "2.png").write_bytes(b"no image")
         assert main(["evaluate", str(checkpoint), "--data", f"bills={folder}", "--device", "cpu"]) == 2
         *_, last = capfd.readouterr().err.splitlines()
-        assert last.startswith("donutbench: test/metadata.jsonl, line 3: cannot read the image")
+        assert last.startswith("donutbench: data set bills, test: test/metadata.jsonl, line 3: cannot read the image")

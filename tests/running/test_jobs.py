@@ -160,6 +160,7 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_ends_all_processes_with_one_line(tmp_path: Path) -> None:
     plugin, begun = tmp_path / "slow.py", tmp_path / "begun"
