@@ -30,7 +30,7 @@ from benchmark.cli import (
     run,
 )
 from benchmark.cli.printing import escape_unprintable
-from benchmark.errors import UserError
+from benchmark.errors import UserError, one_line
 from benchmark.processes import processes
 
 # New versions of typer bundle click, old ones depend on it: this reaches the base of usage errors in both.
@@ -92,5 +92,5 @@ def _last_resort(error: Exception) -> str:
 
 
 def _complain(message: str) -> int:
-    print("donutbench:", " ".join(message.split()), file=sys.stderr)
+    print("donutbench:", one_line(message), file=sys.stderr)
     return 2

@@ -24,8 +24,8 @@ import benchmark
 from benchmark.measure.latency import write_tokens
 from benchmark.models.checkpoint import load_model, save_model
 from benchmark.models.donut import Donut
-from benchmark.models.onnx_graphs import ENCODER, write_graphs
-from benchmark.models.onnx_reader import OnnxReader
+from benchmark.models.onnx_graphs import ENCODER
+from benchmark.models.onnx_reader import OnnxReader, reader_of
 from benchmark.models.runtime import runtime_of
 from benchmark.progress import silent
 from benchmark.scoring.predict import onnx_reading, reading_of
@@ -53,9 +53,8 @@ class Apart:
     def ask(self, name: str, model: Donut, pixels: torch.Tensor, start: int, tokens: int) -> None:
         """Let `model` write `tokens` tokens after `start` for float (1, 3, height, width)."""
         folder = self._folder / str(len(self._asked))
-        if precision := runtime_of(model):  # a user has the graphs, and needs no torch model to be made of
-            folder.mkdir()
-            write_graphs(model, folder, precision)
+        if runtime_of(model):  # a user has the graphs, and needs no torch model to be made of
+            shutil.copytree(reader_of(model).encoder.path.parent, folder)
         else:
             save_model(model, folder)
         np.save(folder / _PIXELS, pixels.numpy())

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.errors import OutputError, UserError
+from benchmark.errors import OutputError, UserError, one_line
 from benchmark.records.migrations import migrate
 from benchmark.records.record import SCHEMA_VERSION, Prediction, Record
 
@@ -76,7 +76,7 @@ def read_record(path: Path) -> Record:
                 raise UserError(f"{path}: schema version {version}, but this benchmark reads 1 to {SCHEMA_VERSION}")
         record = Record.model_validate(content)
     except ValueError as error:
-        raise UserError(f"{path}: not a record: {_one_line(error)}") from error
+        raise UserError(f"{path}: not a record: {_told(error)}") from error
     if path.stem not in {record.cell, record.old_cell if version < 3 else record.cell}:
         # A renamed copy would be counted as another cell.
         raise UserError(f"{path}: holds the record of the cell {record.cell}")
@@ -131,7 +131,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             try:
                 predictions.append(Prediction.model_validate_json(line))
             except ValidationError as error:
-                raise UserError(f"{path}, line {number}: not a prediction: {_one_line(error)}") from error
+                raise UserError(f"{path}, line {number}: not a prediction: {_told(error)}") from error
     return predictions
 
 
@@ -142,7 +142,7 @@ def read_json(path: Path, what: str) -> Any:
     except RecursionError:
         raise UserError(f"{path}: not {what}: it is nested too deep to be read") from None
     except ValueError as error:
-        raise UserError(f"{path}: not {what}: {_one_line(error)}") from error
+        raise UserError(f"{path}: not {what}: {_told(error)}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -152,9 +152,9 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _one_line(error: ValueError) -> str:
+def _told(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
-        return " ".join(str(error).split())
+        return one_line(str(error))
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{place}: {first['msg']}" if place else first["msg"]
