@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +20,20 @@ if TYPE_CHECKING:
     from benchmark.models.donut import Donut
 
 
+_PRECISION = "DONUTBENCH_PRECISION"
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 def find_device(name: str) -> torch.device:
     """``auto`` takes a GPU if there is one; in a launch each process has its own.
 
-    `UserError` if CUDA is asked for and absent, or there are fewer GPUs than processes.
+    `UserError` if CUDA is asked for and absent, there are fewer GPUs than processes, or no such `precision`.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device that torch can use")
+    precision(name)  # a wrong one is refused here, not by the first cell
     return _own_gpu() if name == "cuda" and processes() > 1 else torch.device(name)
 
 
@@ -52,12 +56,16 @@ def move(model: Donut, device: torch.device) -> Donut:
     return model
 
 
-@cache
 def precision(device_type: str) -> torch.dtype:
-    """What training computes in: bfloat16 where the hardware has it, else float32.
+    """What training computes in: that of ``DONUTBENCH_PRECISION``, else bfloat16 where the hardware has it.
 
-    A processor without it takes thirty times as long for a product in bfloat16 as for one in float32.
+    A processor without it takes thirty times as long for a product in bfloat16 as for one in float32. Raises
+    `UserError` for the name of another precision.
     """
+    if named := os.environ.get(_PRECISION):
+        if named not in _PRECISIONS:
+            raise UserError(f"{_PRECISION}={named!r}: choose from {', '.join(_PRECISIONS)}")
+        return _PRECISIONS[named]
     if device_type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     # Private, but nothing public tells; where they are missing, float32 is never wrong.

@@ -23,8 +23,11 @@ class SharedFailure(Exception):
 
 
 def one_line(text: str) -> str:
-    """A text in one line that a file can hold: halves of surrogate pairs, as in odd paths, are escaped."""
-    return " ".join(text.encode(errors="backslashreplace").decode().split())
+    """A text in one line for a file or a terminal: what is not shown is escaped.
+
+    That is what steers a terminal or turns its text around, and halves of surrogate pairs, as in odd paths.
+    """
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ needed. What they say to each other is no part of the training: a message never 
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -48,14 +49,22 @@ def join(device: torch.device) -> None:
             torch.cuda.set_device(device)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_IN_STEP)
+            atexit.register(_part)
 
 
 def leave() -> None:
     """Part from the others, when all have come here."""
     if processes() > 1:
-        import torch.distributed as dist
-
         _meet(None, None)
+        _part()
+
+
+def _part() -> None:
+    """Whatever ends this process: one whose groups are left to the last moment may abort instead of ending."""
+    import torch.distributed as dist
+
+    _messages.cache_clear()
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 

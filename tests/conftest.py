@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from benchmark.models.donut import Donut
     from benchmark.models.encoded import EncodedDocuments
+
+# Of tests and the processes that they start, on any hardware: in bfloat16 a batch changes what its documents give.
+os.environ.setdefault("DONUTBENCH_PRECISION", "float32")
 
 EMBEDDED = ("synthdog_mini", "receipts_mini", "parcels_mini")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.errors import error_line
+from benchmark.errors import error_line, one_line
 from benchmark.records.files import read_record, write_record
 from tests.test_results import make_record
 
@@ -84,3 +84,23 @@ def test_an_error_with_half_a_surrogate_pair_is_recorded(tmp_path: Path) -> None
     assert line == "RuntimeError: no \\udcff é"
     record = make_record(status="failed", metrics=None, error=line)
     assert read_record(write_record(tmp_path, record)) == record
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a\n b\tc", "a b c"),
+        ("\x1b[2Jgone\x07", "\\x1b[2Jgone\\x07"),
+        ("\u202eterces", "\\u202eterces"),
+        ("no \udcff é 東", "no \\udcff é 東"),
+    ],
+)
+def test_a_line_steers_no_terminal(text: str, told: str) -> None:
+    assert one_line(text) == told
+
+
+def test_nor_does_a_name_that_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--strategies", "\x1b[2Jprune"]) == 2
+    told = capsys.readouterr().err
+    assert "\\x1b[2Jprune" in told
+    assert "\x1b" not in told

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from benchmark import UserError, processes
 from benchmark.cli import main
-from benchmark.devices import find_device
+from benchmark.devices import find_device, precision
 from benchmark.errors import OutputError, SharedFailure, error_line
 from benchmark.processes import from_first, leads, together
 from benchmark.running.setup import set_up
@@ -211,3 +211,11 @@ class TestLaunch:
         monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
         assert find_device("cuda") == find_device("auto") == torch.device("cuda", 1)
         assert find_device("cpu") == torch.device("cpu")
+
+
+def test_a_precision_is_named_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DONUTBENCH_PRECISION", "bfloat16")
+    assert precision("cpu") == torch.bfloat16
+    monkeypatch.setenv("DONUTBENCH_PRECISION", "half")
+    with pytest.raises(UserError, match="DONUTBENCH_PRECISION='half': choose from float32, bfloat16"):
+        find_device("cpu")

@@ -51,8 +51,8 @@ def costs(
     from benchmark.sizing.costs import measure_sizes
     from benchmark.sizing.references import references_of
 
+    references, processor = references_of(registry, sizes, teacher)
     with held(output):
-        references, processor = references_of(registry, sizes, teacher)
         found = measure_sizes(chosen, references, processor, find_device(device), rounds)
         write_sizes(output, found)
         page = write_sizes_page(output, found)

@@ -8,7 +8,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _Inner = Callable[[object, str], Json]
 def identity(value: object, what: str) -> Json:
     """A value as JSON: its qualified name and what it holds. `what` names the value in errors.
 
-    Functions are their names with what they are bound to: what they do is in the `content` of their plugin's files.
+    Functions are their names (lambdas, their places) with what they are bound to: what they do is in the `content` of their plugin's files.
     Raises `UserError` for a value of which no two processes would say the same, such as an open file.
     """
     return _identity(value, what, 0)
@@ -124,7 +124,14 @@ def _function(value: FunctionType, inner: _Inner) -> Json:
     held = {name: _contents(cell) for name, cell in zip(value.__code__.co_freevars, cells, strict=True)}
     # A function that calls itself holds itself.
     closure = {name: inner(part, name) for name, part in held.items() if part is not value}
-    return [_name(value), closure, inner(value.__defaults__, "defaults"), inner(value.__kwdefaults__, "defaults")]
+    name = _name(value) if value.__name__ != "<lambda>" else f"{_name(value)} at {_place(value.__code__)}"
+    return [name, closure, inner(value.__defaults__, "defaults"), inner(value.__kwdefaults__, "defaults")]
+
+
+def _place(code: CodeType) -> str:
+    """Where in its file a function stands, for one without a name of its own; on its line only from Python 3.11 on."""
+    columns = {column for *_, column, _ in code.co_positions()} if sys.version_info >= (3, 11) else set()
+    return f"{code.co_firstlineno}:{max((column for column in columns if column is not None), default=0)}"
 
 
 def _contents(cell: CellType) -> object:

@@ -187,9 +187,16 @@ def train(
             loop.train(resume_from_checkpoint=None if before is None else str(before))
     finally:
         bar.stop()
+        _unwrap(model)
         if mechanics.checkpointing:
             _recompute(model, False)
     return losses
+
+
+def _unwrap(model: nn.Module) -> Callable[..., object] | None:
+    """Take away what accelerate puts around a model to train in lower precision; it reads as its weights are."""
+    vars(model).pop("_original_forward", None)
+    return vars(model).pop("forward", None)
 
 
 def _recompute(model: Donut, activations: bool) -> None:
@@ -242,13 +249,24 @@ def _share(batch: int) -> int:
 
 
 class EverySteps(TrainerCallback):
-    """Calls `action(step)` `times` times during a training, evenly, the last time at its end."""
+    """Calls `action(step)` `times` times during a training, evenly, the last time at its end.
+
+    The model is then as it will be afterwards: what it reads, it reads in the precision of its weights.
+    """
 
     def __init__(self, action: Callable[[int], None], times: int) -> None:
         self._action = action
         self._times = times
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, model: nn.Module, **_: Any
+    ) -> None:
         passed = state.global_step * self._times // state.max_steps
-        if passed != (state.global_step - 1) * self._times // state.max_steps:
+        if passed == (state.global_step - 1) * self._times // state.max_steps:
+            return
+        wrapped = _unwrap(model)
+        try:
             self._action(state.global_step)
+        finally:
+            if wrapped is not None:
+                vars(model)["forward"] = wrapped

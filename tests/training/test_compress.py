@@ -381,7 +381,7 @@ class TestPlan:
         assert isinstance(clock, Clock)
         assert isinstance(callback, EverySteps)
         for step in (1, 2, 3, 4, 5):
-            callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None))
+            callback.on_step_end(cast(Any, None), cast(Any, State(step, 5)), cast(Any, None), model=student)
         assert read == [student, student]
         assert json.loads((tmp_path / "journal.json").read_text())["curve"] == [[3, 0.1], [5, 0.2]]
         _, curve = train_strategy(student, strategy(CrossEntropy()), data, 0.02, validate, 0, "", tmp_path)

@@ -18,7 +18,7 @@ from benchmark.models.processor import to_pixels
 from benchmark.scales import TINY, Budget
 from benchmark.training.compress import TrainingData, train_strategy
 from benchmark.training.mechanics import Mechanics
-from benchmark.training.trainer import Batch, Documents, Schedule, train
+from benchmark.training.trainer import Batch, Documents, EverySteps, Schedule, train
 from benchmark.types import Dataset
 
 PLAN = Schedule(steps=3, batch=4, learning_rate=1e-3, optimizer="adam")
@@ -75,6 +75,39 @@ def test_a_batch_in_parts_is_the_same_batch(
     assert loss.at_once == [1] * 12
     assert losses == pytest.approx(expected, rel=1e-3)
     assert_same(student, model)
+
+
+def test_it_learns_in_bfloat16_and_reads_in_float32(
+    student: Donut,
+    in_one: tuple[Donut, list[float]],
+    pages: EncodedDocuments,
+    processor: DonutProcessor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither validation nor what comes after it reads otherwise than the same weights, loaded again."""
+    monkeypatch.setenv("DONUTBENCH_PRECISION", "bfloat16")
+    fresh = deepcopy(student)
+
+    def reads_as_loaded(_: int = 0) -> None:
+        fresh.load_state_dict(student.state_dict())
+        ours, theirs = (outputs(model, pages, processor) for model in (student, fresh))
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)  # their attention is not the same code
+
+    loss, look = ByDocument(processor), EverySteps(reads_as_loaded, 2)
+    losses = train(student, Documents(pages), PLAN, loss, "lower", tmp_path / "lower", [look])
+    reads_as_loaded()
+    _, expected = in_one
+    assert losses == pytest.approx(expected, rel=0.05)
+    assert losses != expected, "not in bfloat16"
+
+
+def outputs(model: Donut, pages: EncodedDocuments, processor: DonutProcessor) -> torch.Tensor:
+    begun = pages.labels[:2, :3].clamp(min=0)
+    with torch.no_grad():
+        logits: torch.Tensor = model(pixel_values=to_pixels(processor, pages.pages[:2]), decoder_input_ids=begun).logits
+    return logits
 
 
 def test_activations_that_are_computed_again_are_the_same(

@@ -291,5 +291,5 @@ def called(steps: int, times: int) -> list[int]:
     callback = EverySteps(at.append, times)
     for step in range(1, steps + 1):
         state: Any = SimpleNamespace(global_step=step, max_steps=steps)
-        callback.on_step_end(cast(Any, None), state, cast(Any, None))
+        callback.on_step_end(cast(Any, None), state, cast(Any, None), model=torch.nn.Identity())
     return at
