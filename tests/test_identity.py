@@ -310,6 +310,7 @@ def closed_in(n: int) -> Callable[[], int]:
     return lambda: n
 
 
+ALIKE = [lambda: 1 for _ in range(2)]
 KNOWN: dict[str, tuple[Any, Any, Any]] = {
     "number": (1, 1, 1.0),
     "truth": (True, True, 1),
@@ -332,7 +333,7 @@ KNOWN: dict[str, tuple[Any, Any, Any]] = {
     "object with slots": (Slots(1), Slots(1), Slots(2)),
     "seeded generator": (np.random.default_rng(1), np.random.default_rng(1), np.random.default_rng(2)),
     "closure": (closed_in(1), closed_in(1), closed_in(2)),
-    "lambda": (*[lambda: 1 for _ in range(2)], lambda: 2),
+    "lambda": (ALIKE[0], ALIKE[1], lambda: 1),
     "class": (Holder, Holder, Slots),
     "wrapped": (cached, cached, function),
 }

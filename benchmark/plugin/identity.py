@@ -25,7 +25,8 @@ _Inner = Callable[[object, str], Json]
 def identity(value: object, what: str) -> Json:
     """A value as JSON: its qualified name and what it holds. `what` names the value in errors.
 
-    Functions are their names (lambdas, their places) with what they are bound to: what they do is in the `content` of their plugin's files.
+    Functions are their names (lambdas, their places) with what they are bound to: what they do is in the `content` of
+    their plugin's files.
     Raises `UserError` for a value of which no two processes would say the same, such as an open file.
     """
     return _identity(value, what, 0)

@@ -193,10 +193,11 @@ def train(
     return losses
 
 
-def _unwrap(model: nn.Module) -> Callable[..., object] | None:
+def _unwrap(model: torch.nn.Module) -> Callable[..., object] | None:
     """Take away what accelerate puts around a model to train in lower precision; it reads as its weights are."""
     vars(model).pop("_original_forward", None)
-    return vars(model).pop("forward", None)
+    forward: Callable[..., object] | None = vars(model).pop("forward", None)
+    return forward
 
 
 def _recompute(model: Donut, activations: bool) -> None:
@@ -258,15 +259,14 @@ class EverySteps(TrainerCallback):
         self._action = action
         self._times = times
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, model: nn.Module, **_: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **with_: Any) -> None:
         passed = state.global_step * self._times // state.max_steps
         if passed == (state.global_step - 1) * self._times // state.max_steps:
             return
+        model: torch.nn.Module = with_["model"]
         wrapped = _unwrap(model)
         try:
             self._action(state.global_step)
         finally:
             if wrapped is not None:
-                vars(model)["forward"] = wrapped
+                model.__dict__["forward"] = wrapped
