@@ -102,12 +102,20 @@ class Documents(TorchDataset[dict[str, Any]]):
 class _WholeBatches(Sampler[int]):
     """Documents of like length in batches, without those that fill none, whatever parts batches are seen in.
 
-    It is drawn by the first process: others may have drawn other numbers for their parts.
+    It is drawn by the first process: others may have drawn other numbers for their parts. The first epoch's order
+    follows from how the training was seeded. Those of later ones follow from `seed` and the epoch alone, or a training
+    that goes on, which has not drawn what came before, would begin its epoch in another order.
     """
 
-    def __init__(self, documents: TorchDataset[dict[str, Any]], batch: int) -> None:
+    def __init__(self, documents: TorchDataset[dict[str, Any]], batch: int, seed: int) -> None:
         self._order = LengthGroupedSampler(batch, dataset=documents)
         self._count = len(self._order) // batch * batch
+        self._seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each."""
+        if epoch > 0:
+            self._order.generator = torch.Generator().manual_seed((self._seed << 32) + epoch)
 
     def __iter__(self) -> Iterator[int]:
         return iter(from_first(lambda: list(islice(iter(self._order), self._count))))
@@ -129,7 +137,7 @@ class _Loop(Trainer):
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes()
         documents: Any = self.train_dataset
-        return _WholeBatches(documents, batch)
+        return _WholeBatches(documents, batch, self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = self._loss(model, inputs, self.state.global_step / self.state.max_steps)

@@ -234,6 +234,20 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> Non
     assert torch.equal(rest.model.layer.bias, whole.model.layer.bias)
 
 
+@pytest.mark.parametrize("save_steps", [3, 4, 8])
+def test_it_goes_on_in_the_epoch_that_it_was_killed_in(save_steps: int, tmp_path: Path) -> None:
+    """Epochs are of 4 batches; it is killed within the third, at its start and before a checkpoint of it."""
+    plan = Schedule(14, 4, 0.03, seed=1, save_steps=save_steps)
+    whole = Run(plan, tmp_path / "whole", count=16)
+    epochs = [whole.batches[at : at + 4] for at in (0, 4, 8)]
+    assert len({repr(epoch) for epoch in epochs}) == 3
+    Run(plan, tmp_path / "killed", count=16, callbacks=[Stop(11)])
+    kept = 10 // save_steps * save_steps
+    rest = Run(plan, tmp_path / "killed", count=16)
+    assert rest.batches == whole.batches[kept:]
+    assert rest.losses == whole.losses[kept:]
+
+
 def test_the_bar_has_the_title_and_the_losses_and_is_stopped_whatever_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
