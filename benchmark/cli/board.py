@@ -71,8 +71,8 @@ def _mean(column: Measured, row: Row) -> str:
 
 
 def _notes(ranking: Ranking) -> list[str]:
-    from benchmark.report.latency import untold_sentence
+    from benchmark.report.latency import timing_remarks
 
     apart = f"{_APART} {ranking.why_apart}" if ranking.apart else ""
-    sentences = (ranking.teacher, ranking.why_unranked, ranking.undecided, apart, untold_sentence(ranking.rows))
+    sentences = (ranking.teacher, ranking.why_unranked, ranking.undecided, apart, timing_remarks(ranking.rows))
     return [sentence for sentence in sentences if sentence]

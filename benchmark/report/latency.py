@@ -129,24 +129,39 @@ FLAG: Column[Costed] = Text("flag", "flag", lambda row: "sparse, not faster" if 
 
 
 def control_sentence(rows: Sequence[Row]) -> str:
-    """What the ratio of the teacher to itself was, which should be 1; empty where no record says."""
-    found = sorted({_control(costs) for costs in _timed(rows)})
+    """What the ratio of the teacher to itself was, which should be 1, and `timing_remarks`."""
+    found = sorted({_control(costs) for _, costs in _timed(rows)})
     text = f"The teacher timed against itself: {', '.join(found)}." if found else ""
-    return " ".join(filter(None, [text, untold_sentence(rows)]))
+    return " ".join(filter(None, [text, timing_remarks(rows)]))
 
 
-def untold_sentence(rows: Sequence[Row]) -> str:
-    """Why no ratio is told, with the numbers; empty where all are."""
-    missing = sorted({_control(costs) for costs in _timed(rows) if not told(costs)})
+def timing_remarks(rows: Sequence[Row]) -> str:
+    """Why no ratio is told, with the numbers, and what was timed on which processor, if on several."""
+    return " ".join(filter(None, [_untold(rows), _processors(rows)]))
+
+
+def _untold(rows: Sequence[Row]) -> str:
+    missing = sorted({_control(costs) for _, costs in _timed(rows) if not told(costs)})
     if not missing:
         return ""
     return f"No speed-up is told of what was timed where the teacher against itself misses 1: {', '.join(missing)}."
 
 
-def _timed(rows: Sequence[Row]) -> Iterator[Efficiency]:
-    """The costs that have a control."""
-    costs = (record.efficiency for row in rows for record in row.scored)
-    return (one for one in costs if one is not None and one.latency_control is not None)
+def _processors(rows: Sequence[Row]) -> str:
+    found: dict[str, dict[str, None]] = {}
+    for record, _ in _timed(rows):
+        found.setdefault(str(record.environment.get("device", "an unknown one")), {})[record.strategy] = None
+    if len(found) < 2:
+        return ""
+    *others, most = sorted(found, key=lambda device: (len(found[device]), device))
+    named = "; ".join(f"{', '.join(found[device])} on {device}" for device in others)
+    return f"Timed on {most}, but {named}, beside the teacher there: what is fast on one may not be on the other."
+
+
+def _timed(rows: Sequence[Row]) -> Iterator[tuple[Record, Efficiency]]:
+    """The records whose costs have a control, and those."""
+    records = (record for row in rows for record in row.scored)
+    return ((r, r.efficiency) for r in records if r.efficiency and r.efficiency.latency_control is not None)
 
 
 def _control(costs: Efficiency) -> str:

@@ -20,7 +20,7 @@ from benchmark.report.drawing import image
 from benchmark.report.figures import figure_name, has_curves
 from benchmark.report.fronts import families, has_front
 from benchmark.report.heatmaps import has_heatmaps, heatmaps_name
-from benchmark.report.latency import LATENCY, untold_sentence
+from benchmark.report.latency import LATENCY, timing_remarks
 from benchmark.report.methods import methods_table
 from benchmark.report.pareto import pareto_name
 from benchmark.report.ranking import listed, rank
@@ -159,8 +159,8 @@ def _table(sections: Sections) -> list[str]:
     said = _said(sections)
     if apart:
         said.append(f"{_APART.strip()} {' '.join(_why_apart(sections))}")
-    if untold := untold_sentence(sections[_read(sections)]):
-        said.append(untold)
+    if remarks := timing_remarks(sections[_read(sections)]):
+        said.append(remarks)
     if any(_mean(rows, name) is None for name in names):
         said.append("Rows that lack a score come last, in no order.")
     return [_title(sections), markdown(frame, ["left", *["right"] * len(measured)]), *said]

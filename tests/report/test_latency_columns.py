@@ -153,3 +153,15 @@ def test_the_leaderboard_flags_what_is_sparse_and_not_faster(records: list[Recor
     assert flagged == {"prune", "prune-distill", "prune-finetune", "random-prune"}
     dense = [record for record in records if record.strategy in ("teacher", "small", "none")]
     assert "flag" not in leaderboard_frame(dense, "receipts-mini").columns
+
+
+def test_what_was_timed_elsewhere_is_named(records: list[Record]) -> None:
+    """Records of two machines may lie in one folder; each is timed beside the teacher of its own."""
+    assert "Timed on" not in leaderboard_markdown(records)
+    both = [
+        record.model_copy(update={"environment": {"device": "Other" if record.strategy == "small" else "One"}})
+        for record in records
+    ]
+    told = "Timed on One, but small on Other, beside the teacher there: what is fast on one may not be on the other."
+    assert told in leaderboard_markdown(both)
+    assert told in summary_markdown(both, "reports")
