@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,7 @@ def costs(
 
     references, processor = references_of(registry, sizes, teacher)
     with held(output):
-        found = measure_sizes(chosen, references, processor, find_device(device), rounds)
+        found = measure_sizes(chosen, references, processor, find_device(device), rounds, partial(echo, err=True))
         write_sizes(output, found)
         page = write_sizes_page(output, found)
     echo(sizes_markdown(found))

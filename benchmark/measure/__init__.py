@@ -67,17 +67,26 @@ Costs = Efficiency | Exception
 """Of a model, or what it raised."""
 
 
-def measure(teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS) -> dict[str, Costs]:
+def measure(
+    teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS, say: Callable[[str], None] | None = None
+) -> dict[str, Costs]:
     """The costs of each model, one document at a time, timed in turns with the teacher; models are left as they were.
 
-    Only the first model of each computation is kept in memory, to be timed for all. A model that cannot be loaded or
-    measured gives its exception, without traceback, and costs nothing else; a teacher that cannot be measured raises.
+    `say` hears in a line what is done next. Only the first model of each computation is kept in memory, to be timed for
+    all. A model that cannot be loaded or measured gives its exception, without traceback, and costs nothing else; a
+    teacher that cannot be measured raises.
     """
     with silent(), apart(teacher.model.device) as others:
         own = _signature(teacher)
         computations = {own: _computation(own, teacher, others)}
-        counted = {name: _without_models(_count(load, computations, others)) for name, load in models.items()}
+        counted: dict[str, Costs] = {}
+        for number, (name, load) in enumerate(models.items(), start=1):
+            if say:
+                say(f"[{number}/{len(models)}] {name}")
+            counted[name] = _without_models(_count(load, computations, others))
         peaks = others.peaks() if others else {}
+        if say:
+            say(f"{len(computations)} different computations, timed in {rounds} rounds")
         latencies = _time(computations, own, rounds)
     return {name: _without_models(_joined(costs, peaks, latencies)) for name, costs in counted.items()}
 

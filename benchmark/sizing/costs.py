@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -31,12 +31,17 @@ def measure_sizes(
     processor: DonutProcessor,
     device: torch.device,
     rounds: int,
+    say: Callable[[str], None] | None = None,
 ) -> Sizes:
-    """The costs of what each strategy begins with, finished, beside the teacher's; one that fails costs its own row."""
+    """The costs of what each strategy begins with, finished, beside the teacher's; one that fails costs its own row.
+
+    `say` hears in a line what is measured next.
+    """
     scale, groups = references.scale, dict[str, list[Strategy]]()
     for strategy in strategies:
         parts = [identity(part, f"strategy {strategy.name!r}") for part in _untrained(strategy)]
         groups.setdefault(json.dumps(parts, sort_keys=True), []).append(strategy)
+    named = {", ".join(strategy.name for strategy in group): group for group in groups.values()}
     tables: dict[str, int] = {}
 
     def load(name: str, strategy: Strategy) -> Subject:
@@ -48,7 +53,7 @@ def measure_sizes(
         return _subject(model, processor, scale, device)
 
     teacher = _subject(references.load("teacher"), processor, scale, device)
-    found = measure(teacher, {name: partial(load, name, group[0]) for name, group in groups.items()}, rounds)
+    found = measure(teacher, {name: partial(load, name, group[0]) for name, group in named.items()}, rounds, say)
     return Sizes(
         scale=scale.name,
         weights=None if references.zoo is None else references.zoo.given or f"the zoo of scale {scale.name}",
@@ -56,7 +61,7 @@ def measure_sizes(
         tokens=min(FIXED_TOKENS, scale.max_tokens - 1),
         device=device.type,
         environment=environment(device),
-        rows=tuple(_sized(group, found[name], tables.get(name)) for name, group in groups.items()),
+        rows=tuple(_sized(group, found[name], tables.get(name)) for name, group in named.items()),
     )
 
 
