@@ -130,7 +130,7 @@ def _function(value: FunctionType, inner: _Inner) -> Json:
 
 
 def _place(code: CodeType) -> str:
-    """Where in its file a function stands, for one without a name of its own; on its line only from Python 3.11 on."""
+    """Where in its file a function without a name of its own stands; before Python 3.11 that is its line alone."""
     columns = {column for *_, column, _ in code.co_positions()} if sys.version_info >= (3, 11) else set()
     return f"{code.co_firstlineno}:{max((column for column in columns if column is not None), default=0)}"
 
