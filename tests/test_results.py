@@ -267,6 +267,8 @@ def test_nan_becomes_none_where_a_number_may_be_missing_and_is_refused_elsewhere
         Metrics(ted=NAN)
     with pytest.raises(ValidationError, match="curve"):
         make_record(curve=[(1, NAN)])
+    with pytest.raises(ValidationError, match="cka"):
+        Metrics(ted=0.0, cka=10**400)  # which no float holds
 
 
 @pytest.mark.parametrize(

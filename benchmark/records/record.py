@@ -19,7 +19,10 @@ _LONGEST_NAME = 200
 
 
 def _finite_or_none(value: Any) -> Any:
-    return None if isinstance(value, SupportsFloat) and not math.isfinite(value) else value
+    try:
+        return None if isinstance(value, SupportsFloat) and not math.isfinite(value) else value
+    except OverflowError:  # a whole number that no float holds, which is refused with the rest
+        return value
 
 
 Score = Annotated[float, Field(ge=0, le=1)]

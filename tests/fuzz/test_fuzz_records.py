@@ -58,9 +58,9 @@ def mutated(draw: st.DrawFn, whole: Json) -> Json:
         elif kind == "deepen":
             owner[last] = nested(owner[last], draw(st.sampled_from([1, 30, 300])), lambda value: [value])
         elif kind == "add" and isinstance(owner[last], dict):
-            owner[last][draw(st.sampled_from(["x", "", "ted", "options"]))] = draw(NEARLY)
+            owner[last][draw(st.sampled_from(["x", "", "ted", "options"]))] = deepcopy(draw(NEARLY))
         else:
-            owner[last] = draw(NEARLY | JSON_VALUES)
+            owner[last] = deepcopy(draw(NEARLY | JSON_VALUES))  # of its own: the next step may add to it
         if "" not in content:
             break
     return content[""]
