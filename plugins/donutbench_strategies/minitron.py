@@ -22,4 +22,5 @@ def donutbench_register_strategies() -> Iterator[Strategy]:
         objective=LogitDistillation(temperature=1.0, alpha=0.0),
         paper="Muralidharan et al. 2024 (Minitron), sections 2 and 3",
         protocols=("task",),
+        task_rate=0.5,
     )
