@@ -89,6 +89,7 @@ def test_what_it_has_forked_holds_nothing_either(tmp_path: Path) -> None:
         os.kill(child, 0)  # it is there still
         with held(tmp_path):
             os.kill(child, 9)
+            assert f"process {os.getpid()} on" in (tmp_path / ".lock").read_text()
 
 
 def test_one_process_holds_it_once_and_again_afterwards(tmp_path: Path) -> None:
@@ -115,7 +116,8 @@ def test_a_file_system_without_locks_is_written_to(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("fcntl.lockf", no_locks)
     with held(tmp_path):
-        pass
+        assert f"process {os.getpid()} on" in (tmp_path / ".lock").read_text()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def costs(
     from benchmark.sizing.costs import measure_sizes
     from benchmark.sizing.references import references_of
 
+    place = find_device(device)
     references, processor = references_of(registry, sizes, teacher)
     with held(output):
-        found = measure_sizes(chosen, references, processor, find_device(device), rounds, partial(echo, err=True))
+        found = measure_sizes(chosen, references, processor, place, rounds, partial(echo, err=True))
         write_sizes(output, found)
         page = write_sizes_page(output, found)
     echo(sizes_markdown(found))

@@ -68,7 +68,7 @@ Costs = Efficiency | Exception
 
 
 def measure(
-    teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS, say: Callable[[str], None] | None = None
+    teacher: Subject, models: Mapping[str, Load], rounds: int = ROUNDS, say: Callable[[str], object] = lambda line: None
 ) -> dict[str, Costs]:
     """The costs of each model, one document at a time, timed in turns with the teacher; models are left as they were.
 
@@ -81,12 +81,10 @@ def measure(
         computations = {own: _computation(own, teacher, others)}
         counted: dict[str, Costs] = {}
         for number, (name, load) in enumerate(models.items(), start=1):
-            if say:
-                say(f"[{number}/{len(models)}] {name}")
+            say(f"[{number}/{len(models)}] {name}")
             counted[name] = _without_models(_count(load, computations, others))
         peaks = others.peaks() if others else {}
-        if say:
-            say(f"{len(computations)} different computations, timed in {rounds} rounds")
+        say(f"{len(computations)} different computations, timed in {rounds} rounds")
         latencies = _time(computations, own, rounds)
     return {name: _without_models(_joined(costs, peaks, latencies)) for name, costs in counted.items()}
 

@@ -26,8 +26,8 @@ def identity(value: object, what: str) -> Json:
     """A value as JSON: its qualified name and what it holds. `what` names the value in errors.
 
     Functions are their names (lambdas, their places) with what they are bound to: what they do is in the `content` of
-    their plugin's files.
-    Raises `UserError` for a value of which no two processes would say the same, such as an open file.
+    their plugin's files. Raises `UserError` for a value of which no two processes would say the same, such as an open
+    file.
     """
     return _identity(value, what, 0)
 
@@ -131,8 +131,8 @@ def _function(value: FunctionType, inner: _Inner) -> Json:
 
 def _place(code: CodeType) -> str:
     """Where in its file a function without a name of its own stands; before Python 3.11 that is its line alone."""
-    columns = {column for *_, column, _ in code.co_positions()} if sys.version_info >= (3, 11) else set()
-    return f"{code.co_firstlineno}:{max((column for column in columns if column is not None), default=0)}"
+    columns = [column or 0 for *_, column, _ in code.co_positions()] if sys.version_info >= (3, 11) else [0]
+    return f"{code.co_firstlineno}:{max(columns)}"
 
 
 def _contents(cell: CellType) -> object:

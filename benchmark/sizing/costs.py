@@ -31,7 +31,7 @@ def measure_sizes(
     processor: DonutProcessor,
     device: torch.device,
     rounds: int,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], object],
 ) -> Sizes:
     """The costs of what each strategy begins with, finished, beside the teacher's; one that fails costs its own row.
 

@@ -32,8 +32,8 @@ TRIAL = {
 }  # fmt: skip
 NEARLY: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, 1, -1, 0.0, 1e308, -1e308, 1e-320, 2**63, "", "$x$", "$", "a|b", "<b>", "*", "\n", "paper", [], {}]
-)
-"""Values of the right type, or nearly."""
+).map(deepcopy)
+"""Values of the right type, or nearly; each its own, for more may be put into it."""
 
 
 def places(content: Json, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -58,9 +58,9 @@ def mutated(draw: st.DrawFn, whole: Json) -> Json:
         elif kind == "deepen":
             owner[last] = nested(owner[last], draw(st.sampled_from([1, 30, 300])), lambda value: [value])
         elif kind == "add" and isinstance(owner[last], dict):
-            owner[last][draw(st.sampled_from(["x", "", "ted", "options"]))] = deepcopy(draw(NEARLY))
+            owner[last][draw(st.sampled_from(["x", "", "ted", "options"]))] = draw(NEARLY)
         else:
-            owner[last] = deepcopy(draw(NEARLY | JSON_VALUES))  # of its own: the next step may add to it
+            owner[last] = draw(NEARLY | JSON_VALUES)
         if "" not in content:
             break
     return content[""]

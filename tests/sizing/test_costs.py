@@ -158,6 +158,14 @@ class TestCosts:
         assert told.count("\n") == 1
         assert not (tmp_path / "out").exists()
 
+    def test_so_is_a_precision_and_no_folder_is_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("DONUTBENCH_PRECISION", "half")
+        assert run("--scale", "tiny", "--strategies", "teacher", "--output", str(tmp_path / "out")) == 2
+        assert "DONUTBENCH_PRECISION='half'" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
 
 class TestPage:
     def test_report_writes_it_again(self, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
